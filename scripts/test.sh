@@ -16,6 +16,9 @@ fi
 # All tests in Rust come first. --workspace, because `cargo test` alone takes only the default member.
 cargo test --workspace --locked "$@"
 
+# What a request costs.
+[ $# -gt 0 ] || scripts/instructions.sh
+
 # The fake identity provider with the real Globus client.
 scripts/identity/check.sh
 

@@ -1,7 +1,7 @@
 //! Measures Ostia against other proxies. Results are ratios within one run, because machines are shared and noisy.
 //!
 //! `mock` is the upstream, `load` and `hold` are the clients, `cpu` reads the usage of a process tree, and `compare` runs
-//! them all against each proxy in turn and prints one table.
+//! them all against each proxy in turn and prints one table. `instructions` counts what a request takes.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -14,6 +14,7 @@
 
 mod compare;
 mod cpu;
+mod instructions;
 mod load;
 mod mock;
 mod proxy;
@@ -50,6 +51,8 @@ enum Command {
     Cpu(cpu::Args),
     /// Compare proxies and print a table of ratios to nginx
     Compare(compare::Args),
+    /// Count the instructions of each stage of a request, and compare them with a file of budgets
+    Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<()> {
             Command::Load(args) => load::run(args).await,
             Command::Hold(args) => load::hold::run(args).await,
             Command::Cpu(args) => cpu::run(args).await,
+            Command::Instructions(args) => instructions::run(args).await,
             Command::Compare(args) => {
                 // Dropping the comparison stops every process that it started.
                 tokio::select! {

@@ -4,16 +4,16 @@ mod cases;
 mod config;
 mod document;
 mod machine;
-mod process;
+pub mod process;
 mod results;
 mod table;
-mod target;
+pub mod target;
 
 use crate::Result;
 use machine::Machine;
 use process::{Cores, Mock};
 use results::Results;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use target::Kind;
 
 #[derive(clap::Args)]
@@ -56,24 +56,41 @@ pub struct Args {
 /// What every case needs.
 pub struct Site {
     mock: Mock,
-    cores: Cores,
+    pub cores: Cores,
     ostia: PathBuf,
+    /// A profiler and its options, if Ostia is to run under one.
+    pub under: Vec<String>,
     cases: Vec<cases::Name>,
     seconds: f64,
     /// Configurations, databases and logs; removed at the end.
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// A place to run Ostia in, without cases to measure and without cores of its own.
+    pub async fn start(ostia: &Path) -> Result<Self> {
+        Self::on(Cores::any(), ostia).await
+    }
+
+    async fn on(cores: Cores, ostia: &Path) -> Result<Self> {
+        Ok(Self {
+            mock: Mock::start(&cores).await?,
+            cores,
+            ostia: std::path::absolute(ostia)?,
+            under: Vec::new(),
+            cases: Vec::new(),
+            seconds: 0.0,
+            folder: tempfile::Builder::new().prefix("bench-").tempdir()?,
+        })
+    }
 }
 
 pub async fn run(args: Args) -> Result<()> {
     let cores = Cores::choose(args.load_core, args.proxy_core);
-    let seconds = if args.quick { 0.5 } else { args.seconds };
     let site = Site {
-        mock: Mock::start(&cores).await?,
-        cores,
-        ostia: std::path::absolute(&args.ostia)?,
         cases: args.cases,
-        seconds,
-        folder: tempfile::Builder::new().prefix("bench-").tempdir()?,
+        seconds: if args.quick { 0.5 } else { args.seconds },
+        ..Site::on(cores, &args.ostia).await?
     };
     let targets = match args.targets.is_empty() {
         true => Kind::installed(),

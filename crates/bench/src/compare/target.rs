@@ -12,6 +12,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::http::request::Builder;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -268,7 +269,9 @@ async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command,
         .and_then(|made| Some(made["key"].as_str()?.to_owned()));
     let key =
         key.ok_or_else(|| format!("made no key: {}", String::from_utf8_lossy(&made.stderr)))?;
-    let mut command = site.cores.proxy(&site.ostia);
-    command.args(["serve", "--config"]).arg(file);
+    let program = site.ostia.as_os_str();
+    let mut words = site.under.iter().map(OsStr::new).chain([program]);
+    let mut command = site.cores.proxy(words.next().unwrap_or(program));
+    command.args(words).args(["serve", "--config"]).arg(file);
     Ok((command, key))
 }

@@ -55,7 +55,8 @@ impl Outlasting {
 /// A request that no backend has seen yet. It leaves one row: of its refusal, of a hang-up if it is dropped, or, after
 /// `open`, the row of the receipt.
 pub struct Opening {
-    page: Page,
+    /// Boxed, because it is handed on many times until its request has ended.
+    page: Box<Page>,
     /// When the complete body had been read.
     read: Instant,
 }
@@ -64,7 +65,7 @@ impl Opening {
     pub fn begin(books: Books, arrival: Arrival) -> Self {
         Self {
             read: arrival.received,
-            page: Page::new(books, arrival),
+            page: Box::new(Page::new(books, arrival)),
         }
     }
 

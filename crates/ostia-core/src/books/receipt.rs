@@ -11,12 +11,12 @@ use crate::{Identity, Outcome, Phase, RequestId, Usage};
 /// The proof that a request is recorded, and the guard that records how it ended: exactly one final record, by `close`,
 /// or by `Drop` if nobody closed it. Only [`super::Opening::open`] makes one.
 pub struct Receipt {
-    page: Page,
+    page: Box<Page>,
     own_time: Duration,
 }
 
 impl Receipt {
-    pub(super) fn of(mut page: Page, endpoint: Arc<dyn Observer>, own_time: Duration) -> Self {
+    pub(super) fn of(mut page: Box<Page>, endpoint: Arc<dyn Observer>, own_time: Duration) -> Self {
         page.observers[0] = Some(endpoint);
         Self { page, own_time }
     }

@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::AssertSqlSafe;
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments as _, AssertSqlSafe};
 
-use super::engine::{Id, Query, Stamp};
+use super::engine::{Id, Stamp};
 use super::work::Work;
 use crate::cell::{Cell, Kind};
 
@@ -44,11 +46,18 @@ impl Bulk {
         C: Iterator<Item = Cell<'a>>,
     {
         let mut written = 0;
+        let mut latest = vec![Arc::default(); self.columns];
         for (text, size) in self.texts.iter().zip(SIZES) {
             while let Some((chunk, rest)) = rows.split_at_checked(size) {
                 let sql = text.get_or_init(|| self.sql(size).into());
-                let statement = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
-                let statement = chunk.iter().flat_map(&cells).fold(statement, bind);
+                let mut values = SqliteArguments::default();
+                values.reserve(size * self.columns, 0);
+                for row in chunk {
+                    for (cell, latest) in cells(row).zip(&mut latest) {
+                        add(&mut values, cell, latest).map_err(sqlx::Error::Encode)?;
+                    }
+                }
+                let statement = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), values);
                 written += work.run(statement).await?;
                 rows = rest;
             }
@@ -63,14 +72,25 @@ impl Bulk {
     }
 }
 
-fn bind<'q>(statement: Query<'q>, cell: Cell<'_>) -> Query<'q> {
+/// Adds a value. `latest`: the text of the row before in the same column, which is often the same and then shared, as
+/// SQLite's thread needs texts of its own.
+fn add(
+    values: &mut SqliteArguments,
+    cell: Cell<'_>,
+    latest: &mut Arc<str>,
+) -> Result<(), BoxDynError> {
     match cell {
-        Cell::Text(text) => statement.bind(text.into_owned()),
-        Cell::Number(number) => statement.bind(number),
-        Cell::Flag(flag) => statement.bind(flag),
-        Cell::Blob(bytes) => statement.bind(bytes.into_owned()),
-        Cell::Id(id) => statement.bind(Id(id)),
-        Cell::Stamp(micros) => statement.bind(Stamp(micros)),
-        Cell::Absent => statement.bind(None::<i64>),
+        Cell::Text(text) => {
+            if **latest != *text {
+                *latest = text.into();
+            }
+            values.add(Arc::clone(latest))
+        }
+        Cell::Number(number) => values.add(number),
+        Cell::Flag(flag) => values.add(flag),
+        Cell::Blob(bytes) => values.add(bytes.into_owned()),
+        Cell::Id(id) => values.add(Id(id)),
+        Cell::Stamp(micros) => values.add(Stamp(micros)),
+        Cell::Absent => values.add(None::<i64>),
     }
 }

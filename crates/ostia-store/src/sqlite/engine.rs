@@ -65,7 +65,9 @@ impl Type<Database> for Id {
 
 impl Encode<'_, Database> for Id {
     fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Database>::encode(self.0.to_string(), buffer)
+        let mut text = [0; 36];
+        let text: std::sync::Arc<str> = self.0.encode(&mut text).into();
+        Encode::<Database>::encode(text, buffer)
     }
 }
 

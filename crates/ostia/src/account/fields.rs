@@ -17,6 +17,10 @@ pub(super) const GROWTH: usize = {
 /// The largest body, which is bounded because texts are.
 pub(super) const LARGEST: usize = size(usize::MAX, false);
 
+/// Numbers of columns that are looked for.
+const REQUEST_ID: u64 = 1;
+const FINISHED_AT: u64 = 4;
+
 /// The columns of a record of version 1, which has all of them in this order, without keys.
 const VERSION_1: std::ops::RangeInclusive<u64> = 1..=38;
 
@@ -70,6 +74,26 @@ pub(super) fn read(mut body: &[u8]) -> Option<LedgerRow<'_>> {
     has_id(&row).then_some(row)
 }
 
+/// The request and the time of its end, if the bytes are not damaged: all that is wanted of most `started` records.
+pub(super) fn glance(mut body: &[u8]) -> Option<(RequestId, i64)> {
+    let (mut request_id, mut finished_at) = (RequestId::default(), 0);
+    while !body.is_empty() {
+        let key = take_number(&mut body)?;
+        let has_text = key & 1 == 1;
+        let column = Column::numbered(key >> 1);
+        if column.is_some_and(|column| has_text != is_text(column.kind)) {
+            return None;
+        }
+        match (key >> 1, has_text) {
+            (REQUEST_ID, true) => request_id = id(take_bytes(&mut body)?)?,
+            (FINISHED_AT, false) => finished_at = take_number(&mut body)?.cast_signed(),
+            (_, true) => drop(take_bytes(&mut body)?),
+            (_, false) => drop(take_number(&mut body)?),
+        }
+    }
+    (request_id != RequestId::default()).then_some((request_id, finished_at))
+}
+
 /// The body of a record of version 1: every value at its position.
 pub(super) fn read_version_1(mut body: &[u8]) -> Option<LedgerRow<'_>> {
     let mut row = LedgerRow::default();
@@ -100,13 +124,17 @@ const fn is_text(kind: Kind) -> bool {
 
 fn take_value<'a>(kind: Kind, from: &mut &'a [u8]) -> Option<Value<'a>> {
     Some(match kind {
-        Kind::Id => Value::Id(RequestId::from_bytes(take_bytes(from)?.try_into().ok()?)),
+        Kind::Id => Value::Id(id(take_bytes(from)?)?),
         Kind::Text => Value::Text(std::str::from_utf8(take_bytes(from)?).ok()?),
         Kind::Stamp => Value::Stamp(take_number(from)?.cast_signed()),
         Kind::Flag => Value::Flag(take_number(from)? != 0),
         Kind::Number | Kind::MaybeNumber => Value::Number(take_number(from)?),
         Kind::Word(words) => Value::word(words, usize::try_from(take_number(from)?).ok()?),
     })
+}
+
+fn id(bytes: &[u8]) -> Option<RequestId> {
+    bytes.try_into().ok().map(RequestId::from_bytes)
 }
 
 fn write_bytes(out: &mut Vec<u8>, column: &Column, bytes: &[u8]) {
@@ -205,7 +233,7 @@ mod tests {
 
     use super::super::record::{self, encode, encode_final};
     use super::super::tests::{answered, row};
-    use super::{GROWTH, LARGEST, TIGHT, read, read_version_1, write};
+    use super::{GROWTH, LARGEST, TIGHT, glance, read, read_version_1, write};
 
     fn body(row: &LedgerRow<'_>) -> Vec<u8> {
         let mut body = Vec::new();
@@ -259,6 +287,7 @@ mod tests {
         fields.extend([7; 16]);
         assert_eq!(read(&fields), Some(lone));
         assert_eq!(read(&[]), None, "a row without an id");
+        assert_eq!(glance(&[]), None, "a row without an id");
     }
 
     #[test]
@@ -269,6 +298,8 @@ mod tests {
         fields.extend([0xff; 9]);
         fields.extend([0x01, 0x00]);
         assert_eq!(read(&fields), Some(known()));
+        let expected = (known().request_id, known().finished_at);
+        assert_eq!(glance(&fields), Some(expected));
     }
 
     #[test]
@@ -373,6 +404,7 @@ mod tests {
             let fields = body(&row);
             prop_assert!(fields.len() <= LARGEST);
             let read = read(&fields).unwrap();
+            prop_assert_eq!(glance(&fields), Some((read.request_id, read.finished_at)));
             for (column, (read, written)) in Column::ALL.iter().zip(read.values().into_iter().zip(row.values())) {
                 match (read, written) {
                     (Value::Text(read), Value::Text(written)) => {

@@ -126,6 +126,14 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// The request and the time of its end, without the rest of the row; `None` as in [`Self::row`].
+    pub(super) fn glance(&self) -> Option<(RequestId, i64)> {
+        match self.version {
+            VERSION => fields::glance(self.body),
+            _ => self.row().map(|row| (row.request_id, row.finished_at)),
+        }
+    }
+
     /// The request that an `Abandoned` record is about.
     pub(super) fn abandoned(&self) -> Option<RequestId> {
         self.body.try_into().ok().map(RequestId::from_bytes)

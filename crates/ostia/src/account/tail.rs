@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use ostia_core::{LedgerRow, Outcome, RequestId};
 
 use super::record::{self, Kind, Record, Step};
@@ -21,7 +22,7 @@ pub(super) struct Tail {
     /// Rows before it were in the store when this process started.
     committed: u64,
     /// Where the `started` record of each request without a final record is.
-    open: HashMap<RequestId, u64>,
+    open: HashMap<RequestId, u64, RandomState>,
     /// The latest time in any record.
     latest: i64,
     /// Nothing more will be written. Set before reading, so that everything written by then is read.
@@ -57,7 +58,7 @@ impl Tail {
             segment,
             position: HEADER as u64,
             committed,
-            open: HashMap::new(),
+            open: HashMap::default(),
             latest: 0,
             complete: false,
             finished: false,
@@ -170,25 +171,22 @@ impl Tail {
                 }
                 batch.closed.push(id);
             }),
-            Some(kind) => record.row().map(|row| self.take_row(kind, row, at, batch)),
+            Some(Kind::Started) => record.glance().map(|(id, finished_at)| {
+                self.latest = self.latest.max(finished_at);
+                self.open.insert(id, at);
+            }),
+            Some(kind @ (Kind::Final | Kind::Rejected)) => record.row().map(|row| {
+                self.latest = self.latest.max(row.finished_at);
+                if kind == Kind::Final {
+                    batch.closed.push(row.request_id);
+                }
+                if at >= self.committed {
+                    batch.rows.push(row);
+                }
+            }),
             None => None,
         };
         known.is_some()
-    }
-
-    fn take_row<'b>(&mut self, kind: Kind, row: LedgerRow<'b>, at: u64, batch: &mut Batch<'b>) {
-        self.latest = self.latest.max(row.finished_at);
-        match kind {
-            Kind::Started => {
-                self.open.insert(row.request_id, at);
-                return;
-            }
-            Kind::Final => batch.closed.push(row.request_id),
-            Kind::Rejected | Kind::Abandoned => {}
-        }
-        if at >= self.committed {
-            batch.rows.push(row);
-        }
     }
 
     /// The batch is in the store.

@@ -22,7 +22,7 @@ pub(super) struct Party {
 impl Party {
     /// A user without a project is treated like a project, under a name that no project has.
     pub(super) fn project_of_one(user: &str) -> Arc<str> {
-        format!("\0{user}").into()
+        ["\0", user].concat().into()
     }
 
     /// Empty where there is none.

@@ -2,11 +2,12 @@ mod handover;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use ostia_core::{
     Ask, Claim, Clock, Cost, Denial, Grant, Hold, Level, Limiter, Measure, Reserving, Return,
     Scope, Standing, Subject, Taken,
@@ -61,7 +62,7 @@ type Name = (Scope, Measure, Subject);
 
 #[derive(Default)]
 struct Shard {
-    counters: HashMap<Name, Counter>,
+    counters: HashMap<Name, Counter, RandomState>,
     /// In the order they came, for the sweep.
     order: VecDeque<Name>,
 }
@@ -92,7 +93,7 @@ impl LocalLimiter {
             ahead_nanos: AtomicU64::new(0),
             changes: OnceLock::new(),
             foreign: Mutex::default(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }

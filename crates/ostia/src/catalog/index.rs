@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use super::slug::slugify;
 use super::{Cluster, Deployment};
 use crate::scan::{PrintKey, Watch};
@@ -42,7 +44,7 @@ struct Members {
 /// Maps names, canonical ones before aliases, to their deployments in file order.
 #[derive(Debug, Default)]
 struct Names {
-    canonical: HashMap<Arc<str>, Vec<Arc<Deployment>>>,
+    canonical: HashMap<Arc<str>, Vec<Arc<Deployment>>, RandomState>,
     /// The canonical names, sorted.
     sorted: Vec<Arc<str>>,
     /// Alias -> canonical name; `None` if the alias would mean two models.

@@ -156,7 +156,7 @@ impl Target {
     pub fn path_at(&self, base_path: &str, query: Option<&str>, api: &str) -> String {
         let path = match self.paths.get(api) {
             Some(path) => path.clone(),
-            None => format!("{base_path}/{api}"),
+            None => [base_path, "/", api].concat(),
         };
         match query {
             Some(query) => format!("{path}?{query}"),

@@ -36,7 +36,11 @@ pub struct AnswerFacts {
 
 /// Reads a complete JSON response; `None` if it is not a JSON object.
 pub fn read_answer(dialect: &dyn Dialect, body: &[u8]) -> Option<AnswerFacts> {
-    let answer = serde_json::from_slice::<AnswerMembers<'_>>(body).ok()?;
+    // Of bytes, serde_json checks each part again.
+    let answer: AnswerMembers<'_> = match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text).ok()?,
+        Err(_) => serde_json::from_slice(body).ok()?,
+    };
     Some(dialect.answer(&answer))
 }
 

@@ -3,17 +3,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use foldhash::fast::RandomState;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 /// The waiting and running requests of each person here, so that they can be ended with the account.
 #[derive(Debug, Default)]
 pub struct Presence {
-    there: Mutex<HashMap<Arc<str>, Theirs>>,
+    there: Mutex<HashMap<Arc<str>, Theirs, RandomState>>,
     next: AtomicU64,
 }
 
-type Theirs = HashMap<u64, Arc<Signal>>;
+type Theirs = HashMap<u64, Arc<Signal>, RandomState>;
 
 /// One request of a person, for as long as it is kept.
 #[derive(Debug)]
@@ -56,7 +57,10 @@ impl Presence {
     }
 
     pub fn count(&self, person: &str) -> usize {
-        self.there.lock().get(person).map_or(0, HashMap::len)
+        self.there
+            .lock()
+            .get(person)
+            .map_or(0, |theirs| theirs.len())
     }
 }
 

@@ -58,8 +58,12 @@ impl Framing {
                         Some(end) => (&bytes[..end], &bytes[end + 1..]),
                         None => (bytes, &bytes[bytes.len()..]),
                     };
-                    self.keep(part);
                     bytes = rest;
+                    if end.is_some() && self.line.is_empty() && tells_nothing(part) {
+                        self.at = At::HeaderLine;
+                        continue;
+                    }
+                    self.keep(part);
                     if end.is_some() && self.end_line() {
                         return Some(self.heads);
                     }
@@ -146,6 +150,11 @@ impl Framing {
         self.length = 0;
         odd
     }
+}
+
+/// A whole line that is neither empty nor a length or a transfer encoding. Most are, and need not be kept.
+fn tells_nothing(line: &[u8]) -> bool {
+    !matches!(line.first(), None | Some(b'\r' | b'c' | b'C' | b't' | b'T'))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use super::ReadError;
@@ -18,7 +19,7 @@ pub struct Budget {
     /// The largest body: two of them fit into each share, as one may have to be copied.
     largest: AtomicU64,
     used: AtomicU64,
-    holders: Mutex<HashMap<Holder, Held>>,
+    holders: Mutex<HashMap<Holder, Held, RandomState>>,
 }
 
 /// Bytes taken from a [`Budget`], returned on drop.

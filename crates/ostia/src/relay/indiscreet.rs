@@ -144,13 +144,14 @@ fn is_own_word(data: &[u8]) -> bool {
     may_speak(data) && serde_json::from_slice::<Spoken>(data).map_or(true, |spoken| spoken.0)
 }
 
-/// Whether it is worth a look at the members: few searches tell most events of a model from all else.
+/// Whether it is worth a look at the members: few searches tell most events of a model from all else. The quote before
+/// `detail` leaves out `prompt_tokens_details`, which most answers have.
 fn may_speak(data: &[u8]) -> bool {
     // The last two: no choice, so whatever else there is, is the backend's.
     static FAULTS: LazyLock<[Finder<'static>; 5]> = LazyLock::new(|| {
         let names = [
             "error",
-            "detail",
+            "\"detail",
             "\\u00",
             "\"choices\":[]",
             "\"choices\": []",

@@ -111,18 +111,23 @@ impl<'a> Scanner<'a> {
             None if self.eat(b'"') => (self.at, false),
             None => return Err(self.fault(ScanErrorKind::Expected(expected))),
         };
-        // Held here, not in `self`, so that they stay in registers.
-        let mut at = self.at;
+        let block = &self.body[..self.block_end];
+        let mut specials = Specials::of(block);
+        // Held here, not in `self`, so that it stays in a register. Most strings are short.
+        let mut at = self.at + plain_words(block.get(self.at..).unwrap_or_default(), SHORT);
         loop {
-            at += plain_bytes(self.body.get(at..self.block_end).unwrap_or_default());
             self.at = at;
-            match self.body.get(at) {
-                _ if at >= self.block_end => return self.break_off(start, escaped),
+            match block.get(at) {
+                None => return self.break_off(start, escaped),
                 Some(b'"') => break,
-                Some(b'\\') => at += self.escape()?,
-                _ => return Err(self.fault(ScanErrorKind::ControlCharacter)),
+                Some(b'\\') => {
+                    at += self.escape()?;
+                    escaped = true;
+                }
+                Some(..b' ') => return Err(self.fault(ScanErrorKind::ControlCharacter)),
+                Some(_) => {}
             }
-            escaped = true;
+            at = specials.next(at);
         }
         self.at = at + 1;
         Ok(Some(RawString {
@@ -340,42 +345,85 @@ static IS_HEX: [bool; 256] = {
     table
 };
 
-fn is_special(byte: u8) -> bool {
-    byte < b' ' || byte == b'"' || byte == b'\\'
+/// The beginning of a string, which is looked at word by word: less work than a chunk.
+const SHORT: usize = 16;
+
+/// Finds special bytes a chunk at a time, as long strings have many escapes.
+struct Specials<'a> {
+    bytes: &'a [u8],
+    /// The chunk that was looked at last, and one bit for each of its bytes: whether it is special.
+    chunk: usize,
+    marks: u64,
 }
 
-/// How many bytes come before the first quote, backslash or control character. Most strings are short, so the first bytes
-/// are looked at word by word. Long strings have many escapes, so the rest is looked at in vectors, which need neither a
-/// call nor setup.
+const CHUNK: usize = 64;
+
+impl<'a> Specials<'a> {
+    /// Nothing was looked at yet.
+    fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            chunk: usize::MAX - CHUNK,
+            marks: 0,
+        }
+    }
+
+    /// Where the next special byte is, from `at` on, or where the bytes end. `at` only grows.
+    #[inline]
+    fn next(&mut self, mut at: usize) -> usize {
+        loop {
+            if let Some(gone) = at.checked_sub(self.chunk).filter(|gone| *gone < CHUNK) {
+                match self.marks >> gone {
+                    0 => at = self.chunk + CHUNK,
+                    marks => return at + marks.trailing_zeros() as usize,
+                }
+            }
+            let Some(rest) = self.bytes.get(at..) else {
+                return at;
+            };
+            let Some(chunk) = rest.first_chunk() else {
+                return at + plain_words(rest, CHUNK);
+            };
+            self.marks = marks_in(chunk);
+            self.chunk = at;
+        }
+    }
+}
+
+/// One bit for each byte: whether it is special. Compiles to vector instructions and eight multiplications, each of which
+/// gathers the lowest bits of eight bytes.
 #[inline]
-fn plain_bytes(bytes: &[u8]) -> usize {
+fn marks_in(chunk: &[u8; CHUNK]) -> u64 {
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let flags = chunk.map(|byte| u8::from(is_special(byte)));
+    let mut marks = [0; CHUNK / 8];
+    for (marks, flags) in marks.iter_mut().zip(flags.as_chunks().0) {
+        *marks = (u64::from_le_bytes(*flags).wrapping_mul(GATHER) >> 56) as u8;
+    }
+    u64::from_le_bytes(marks)
+}
+
+/// Without branches, so that many bytes are looked at at once.
+fn is_special(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
+}
+
+/// How many plain bytes come first, looking at no more than `most`, if that is a multiple of a word.
+#[inline]
+fn plain_words(bytes: &[u8], most: usize) -> usize {
     let mut at = 0;
-    while at < 16
-        && let Some(word) = bytes[at..].first_chunk()
-    {
+    while at < most {
+        let Some(word) = bytes[at..].first_chunk() else {
+            let special = bytes[at..].iter().position(|&byte| is_special(byte));
+            return special.map_or(bytes.len(), |special| at + special);
+        };
         let specials = specials_in(u64::from_le_bytes(*word));
         if specials != 0 {
             return at + specials.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
-    // No early exit within 16 bytes, so that it compiles to vector instructions.
-    while let Some(chunk) = bytes[at..].first_chunk::<16>()
-        && !chunk
-            .iter()
-            .fold(false, |found, &byte| found | is_special(byte))
-    {
-        at += 16;
-    }
-    while let Some(word) = bytes[at..].first_chunk() {
-        let specials = specials_in(u64::from_le_bytes(*word));
-        if specials != 0 {
-            return at + specials.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let special = bytes[at..].iter().position(|&byte| is_special(byte));
-    special.map_or(bytes.len(), |special| at + special)
+    at
 }
 
 /// Sets the high bit of each byte that is a quote, a backslash or a control character. Borrows run upwards and may mark

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ostia_core::{Claim, Identity, Scope, Standing};
 
-use super::super::{Heard, LocalLimiter};
 use super::super::blocks::Blocks;
 use super::super::limits::{claims, own_limits};
 use super::super::queue::Waits;

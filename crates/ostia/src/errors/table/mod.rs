@@ -9,9 +9,9 @@ use http::{HeaderValue, StatusCode};
 use ostia_core::{JournalFull, Level, Measure, Scope, StoreError};
 
 use self::backend::from_fault;
+use crate::listen::REPLICA;
 use crate::listings::measure_word;
 use crate::refusal::{AnswerFault, Refusal};
-use crate::listen::REPLICA;
 use crate::register::RegisterFault;
 use crate::routes::Astray;
 

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use ostia_core::{LedgerRow, Observer, Outcome};
 use parking_lot::{Mutex, RwLock};
 
@@ -50,7 +51,7 @@ const TOKENS: &[u64] = &[
 /// Gets every row; see [`Observer`].
 #[derive(Debug)]
 pub struct Figures {
-    series: RwLock<HashMap<Box<str>, Arc<Series>>>,
+    series: RwLock<HashMap<Box<str>, Arc<Series>, RandomState>>,
     statuses: Mutex<BTreeMap<u16, u64>>,
     own_time: Histogram,
 }
