@@ -13,7 +13,6 @@ use ostia_testkit::client::{RawClient, Request};
 use ostia_testkit::patience::{until, within};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::site::{Gateway, Site};
 
