@@ -67,7 +67,7 @@ fn wait_until_empty(folder: &Path) {
     while !is_empty(folder) {
         let mut removal = [PollFd::new(&removals, PollFlags::IN)];
         assert_ne!(poll(&mut removal, Some(&patience)), Ok(0), "{folder:?}");
-        rustix::io::read(&removals, &mut [0; 4096]).unwrap();
+        rustix::io::read(&removals, &mut [0_u8; 4096]).unwrap();
     }
 }
 
