@@ -104,7 +104,6 @@ impl Exporter {
         }
         let is_due = |told: Instant| now.saturating_duration_since(told) >= otlp.metrics_interval;
         if work.figures.is_open(now) && work.told.is_none_or(is_due) {
-            work.told = Some(now);
             self.send_figures(&mut work, otlp).await;
         }
     }
@@ -169,6 +168,7 @@ impl Exporter {
         if series.is_empty() {
             return;
         }
+        work.told = Some(self.gateway.clock().now());
         let began = u64::try_from(self.gateway.started()).unwrap_or(0);
         let now = u64::try_from(self.gateway.clock().unix_micros()).unwrap_or(0);
         let period = (
