@@ -1,7 +1,9 @@
 //! The checks must be able to fail: each runs against a stand-in for a gateway that does one thing wrong.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -88,10 +90,10 @@ async fn finish(
     let gateway = TestGateway::around(site, stand_in);
     let answer = gateway.call(&request).await;
     assert_eq!(answer.status(), 200);
-    let finishing = ostia::runtime::spawn(async move { gateway.finish(&[&*front]).await });
-    finishing
+    AssertUnwindSafe(gateway.finish(&[&*front]))
+        .catch_unwind()
         .await
-        .map_err(|error| complaint(error.into_panic()))
+        .map_err(complaint)
 }
 
 #[tokio::test]
@@ -157,8 +159,8 @@ async fn a_client_key_that_is_sent_on_is_a_leak() {
     let gateway = TestGateway::around(site, stand_in);
     let request = gateway.chat("m").header("x-request-id", "id-1");
     gateway.call(&request).await;
-    let finishing = ostia::runtime::spawn(async move { gateway.finish(&[&*front]).await });
-    let complaint = complaint(finishing.await.unwrap_err().into_panic());
+    let finishing = AssertUnwindSafe(gateway.finish(&[&*front])).catch_unwind();
+    let complaint = complaint(finishing.await.unwrap_err());
     assert!(
         complaint.contains("the client's key in what a backend was sent"),
         "{complaint}"

@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use ostia::catalog::{ApiUrl, Target, Timeouts};
@@ -308,8 +307,8 @@ async fn what_a_tunnel_refuses_moves_on_to_another_engine() {
     other.on_path("/v1/models", Script::json(200, &list));
     let place = json!({"url": format!("{}/v1", other.base_url())});
     let registering = Request::new("PUT", &format!("/v1/register/{SLUG}"));
-    let lease = rig.gateway.call(&registering.bearer(&rig.key).json(&place));
-    assert_eq!(lease.await.status(), 201);
+    let registering = registering.bearer(&rig.key).json(&place);
+    assert_eq!(rig.gateway.call(&registering).await.status(), 201);
     let posts = |engine: &FakeBackend| {
         let records = engine.records().into_iter();
         records.filter(|one| one.received.method == "POST").count()
