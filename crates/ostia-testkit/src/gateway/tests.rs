@@ -159,7 +159,8 @@ async fn a_client_key_that_is_sent_on_is_a_leak() {
     let gateway = TestGateway::around(site, stand_in);
     let request = gateway.chat("m").header("x-request-id", "id-1");
     gateway.call(&request).await;
-    let finishing = AssertUnwindSafe(gateway.finish(&[&*front])).catch_unwind();
+    let backends = [&*front];
+    let finishing = AssertUnwindSafe(gateway.finish(&backends)).catch_unwind();
     let complaint = complaint(finishing.await.unwrap_err());
     assert!(
         complaint.contains("the client's key in what a backend was sent"),
