@@ -62,7 +62,7 @@ async fn site_with_row() -> Site {
         .create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
     let row = "CREATE TABLE ledger AS SELECT 'id-1' request_id, 'u' username, '' key_id, '' project, 'm' model, 'e' endpoint_slug,
-        'chat/completions' api, 0 stream, 200 http_status, 'ok' outcome, 'done' phase, '' error_code, 11 prompt_tokens,
+        'm' served_model, 'chat/completions' api, 0 stream, 200 http_status, 'ok' outcome, 'done' phase, '' error_code, 11 prompt_tokens,
         3 completion_tokens, 14 total_tokens, 0 cached_tokens, 0 reasoning_tokens, 'upstream' usage_source, 5 ttft_ms,
         6 duration_ms, 0 queue_ms, 1 request_bytes, 1 response_bytes, 200 upstream_status, 1 attempts, 1 started_at, 2 finished_at";
     sqlx::query(row).execute(&mut connection).await.unwrap();

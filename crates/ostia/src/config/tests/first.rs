@@ -296,7 +296,7 @@ fn a_key_whose_variable_is_not_set_is_told_with_the_cure() {
         assert_problem(
             &problems,
             "fixtures/endpoints.json:2:",
-            "set it, or if the backend needs no key, remove `api_key_env_name`",
+            "set it, or name its file with --env-file; if the backend needs no key, remove `api_key_env_name`",
             "",
         );
     }

@@ -141,7 +141,7 @@ fn values_from_everywhere() {
     assert_problem(
         &problems,
         "ostia.toml:28:22: warning",
-        "`source` is not a cluster",
+        "no cluster has the name `source`",
         "",
     );
     assert_eq!(problems.len(), 1, "{problems:#?}");

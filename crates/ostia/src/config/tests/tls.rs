@@ -40,7 +40,7 @@ fn files_of_an_endpoint_fit_together() {
     for (config, piece) in [
         (
             r#""client_cert_path": "one.pem", "client_key_path": "two.key""#,
-            "two.key` is not the key of the certificate in",
+            "two.key` is not the key of the first certificate in",
         ),
         (r#""ca_cert_path": "odd.pem""#, "odd.pem` cannot be trusted"),
     ] {
