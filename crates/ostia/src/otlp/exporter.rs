@@ -278,3 +278,44 @@ fn refused(answer: &[u8]) -> usize {
     let spans = taken.partial_success.unwrap_or_default().rejected_spans;
     usize::try_from(spans).unwrap_or(0).div_ceil(2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::proto::PartialSuccess;
+    use super::*;
+
+    #[test]
+    fn an_answer_that_lies_says_nothing() {
+        let answer = |rejected_spans| {
+            let partial_success = Some(PartialSuccess { rejected_spans });
+            TracesTaken { partial_success }.encode()
+        };
+        for (bytes, count) in [
+            (Vec::new(), 0),
+            (answer(0), 0),
+            (answer(3), 2),
+            (answer(-5), 0),
+            (b"<html>".to_vec(), 0),
+        ] {
+            assert_eq!(refused(&bytes), count, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("7"));
+        for status in [429, 502, 503, 504] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let Sent::Later(_, told) = of_status("http://h:1", status, &headers) else {
+                panic!("{status}")
+            };
+            assert_eq!(told, Some(Duration::from_secs(7)));
+        }
+        for status in [301, 400, 401, 404, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let sent = of_status("http://h:1", status, &headers);
+            assert!(matches!(sent, Sent::Refused(_)), "{status}");
+        }
+    }
+}
