@@ -116,7 +116,7 @@ async fn of_several_faults_the_first_is_told() {
                 status == 503 && code != "endpoint_disabled",
                 "{path}"
             );
-            let permanent = matches!(code, "endpoint_disabled" | "not_implemented");
+            let permanent = status < 500 || matches!(code, "endpoint_disabled" | "not_implemented");
             assert_eq!(
                 answer.header("x-should-retry") == Some("false"),
                 permanent,

@@ -277,7 +277,7 @@ async fn pages_of_every_sort_are_read_or_told_and_never_stop_inference() {
             "a list of models in an entry",
             Script::raw(200, live(json!({"model": ["run"]}))),
             200,
-            &[],
+            &["run"],
         ),
         (
             "no experts",
