@@ -86,7 +86,7 @@ fn replica(rig: &Rig, name: &str) -> (Gateway, String) {
     let store = format!("[store]\nurl = \"sqlite://{}\"\n", database.display());
     let file = format!("{name}.toml");
     rig.site.write(&file, &(own + &store));
-    let gateway = rig.site.serve(&["--config", &file]);
+    let gateway = rig.site.serve(&["--config", file.as_str()]);
     let ready = gateway.event("ostia listens");
     (gateway, ready["listen"].as_str().unwrap().to_owned())
 }
