@@ -229,6 +229,10 @@ async fn the_end_sends_what_is_left() {
             200
         );
     }
+    let vectors =
+        json!({"object": "list", "data": [], "usage": {"prompt_tokens": 5, "total_tokens": 5}});
+    rig.backend
+        .on_path("/v1/embeddings", Script::json(200, &vectors));
     assert_eq!(
         rig.gateway
             .call(&rig.gateway.request("embeddings", "Org/m", &json!({})))

@@ -242,9 +242,17 @@ async fn who_loses_the_right_to_register_loses_the_tunnel() {
         served.await.unwrap().unwrap_err();
         rig.until("stopped").await;
         assert_eq!(rig.call().await.status(), 503);
-        let refused = rig.tunnel(&rig.gateway, &[]).await.err();
+        // A sign-in is remembered for a second.
+        let refused = async {
+            loop {
+                if let Err(fault) = rig.tunnel(&rig.gateway, &[]).await {
+                    return fault;
+                }
+            }
+        };
+        let refused = within(|| "a refusal".to_owned(), refused).await;
         assert!(
-            matches!(refused, Some(TunnelFault::Refused(401 | 403, _))),
+            matches!(refused, TunnelFault::Refused(401 | 403, _)),
             "{change:?}: {refused:?}"
         );
         gate.open();
@@ -263,7 +271,8 @@ async fn an_endpoint_that_the_catalogue_no_longer_has_loses_its_tunnels() {
     std::fs::write(&path, others).unwrap();
     rig.gateway.reload().unwrap();
     let served = within(|| "the tunnel to end".to_owned(), open.served);
-    served.await.unwrap().unwrap_err();
+    // Nothing runs on it, so it may also end in good order.
+    let _ended = served.await.unwrap();
     rig.gateway.finish(&[&rig.engine]).await;
 }
 

@@ -41,7 +41,7 @@ async fn no_request_is_lost_over_a_hundred_renewals() {
     let mut words = vec!["key", "create", "--json", "--user", "jobs@lab.org"];
     words.extend(["--role", "registrar", "--allow-ip", "127.0.0.0/8"]);
     for slug in &slugs {
-        words.extend(["--model", slug]);
+        words.extend(["--model", slug.as_str()]);
     }
     let key = rig.site.json(&words)["key"].as_str().unwrap().to_owned();
     rig.site.write(".ostia-key", &key);
@@ -158,16 +158,16 @@ fn job_script(rig: &Rig, slug: &str, engine: &FakeBackend) -> String {
 
 /// What `sbatch` and `qsub` lead to, in turn.
 fn submit(site: &Site, script: &str, id: usize) -> Gateway {
-    let (id, end) = (
-        id.to_string(),
-        (SystemClock.unix_micros() / 1_000_000 + 1200).to_string(),
-    );
+    let now = SystemClock.unix_micros() / 1_000_000;
+    let (id, end) = (id.to_string(), (now + 1200).to_string());
+    let slurm = [
+        ("SLURM_JOB_ID", id.as_str()),
+        ("SLURM_JOB_END_TIME", end.as_str()),
+    ];
+    let pbs = [("PBS_JOBID", id.as_str())];
     match id.ends_with(['1', '3', '5', '7', '9']) {
-        true => site.start_script(&[("PBS_JOBID", &id)], script),
-        false => site.start_script(
-            &[("SLURM_JOB_ID", &id), ("SLURM_JOB_END_TIME", &end)],
-            script,
-        ),
+        true => site.start_script(&pbs, script),
+        false => site.start_script(&slurm, script),
     }
 }
 
