@@ -85,7 +85,7 @@ fn replica(rig: &Rig, name: &str) -> (Gateway, String) {
     let database = rig.site.path("state/ostia.db");
     let store = format!("[store]\nurl = \"sqlite://{}\"\n", database.display());
     let file = format!("{name}.toml");
-    rig.site.write(&file, &(own + &store));
+    rig.site.write(&file, &format!("{own}{store}"));
     let gateway = rig.site.serve(&["--config", file.as_str()]);
     let ready = gateway.event("ostia listens");
     (gateway, ready["listen"].as_str().unwrap().to_owned())
