@@ -17,7 +17,7 @@ fn odd() -> Vec<UsageShape> {
         json!({}),
         json!({"prompt_tokens": -1, "completion_tokens": 3, "input_tokens": -1, "output_tokens": 3}),
         json!({"prompt_tokens": 11, "completion_tokens": 1_u64 << 63, "input_tokens": 11, "output_tokens": 1_u64 << 63}),
-        json!({"prompt_tokens": "11", "completion_tokens": "3", "input_tokens": "11", "output_tokens": "3"}),
+        json!({"prompt_tokens": "eleven", "completion_tokens": "3", "input_tokens": "eleven", "output_tokens": "3"}),
         json!({"prompt_tokens": 1e300, "completion_tokens": 3, "input_tokens": 1e300, "output_tokens": 3}),
     ];
     values.map(UsageShape::Odd).into()

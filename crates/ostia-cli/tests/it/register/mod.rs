@@ -342,10 +342,10 @@ async fn r89_a_job_submitted_before_a_kill_is_found_and_not_submitted_again() {
     let mut rig = Rig::with(&json!({}), |site| {
         let bin = |name: &str| site.path(&format!("bin/{name}")).display().to_string();
         let log = site.path("asked").display().to_string();
-        let job = r#"{"job_id": 7, "name": "x", "comment": "ostia:org/model", "job_state": "PENDING", "start_time": 0,
-            "priority": 1, "user_name": "svc", "partition": "gpu"}"#;
+        // Only what the shell can do itself: the gateway has no PATH here.
+        let job = r#"{"job_id": 7, "name": "x", "comment": "ostia:org/model", "job_state": "PENDING", "partition": "gpu"}"#;
         let listing = format!(
-            "if [ -e {log} ]; then cat <<'END'\n{{\"jobs\": [{job}], \"errors\": []}}\nEND\n\
+            "if [ -e {log} ]; then echo '{{\"jobs\": [{job}], \"errors\": []}}'\n\
              else echo '{{\"jobs\": [], \"errors\": []}}'; fi"
         );
         program(site, "squeue", &listing);
