@@ -82,7 +82,7 @@ fn replica(rig: &Rig, name: &str) -> (Gateway, String) {
     std::fs::create_dir(rig.site.path(name)).unwrap();
     let own = first.replace("state_dir = \"state\"", &format!("state_dir = \"{name}\""));
     assert_ne!(own, first);
-    let database = rig.site.path("state/ostia.db");
+    let database = rig.site.path("ostia.db");
     let store = format!("[store]\nurl = \"sqlite://{}\"\n", database.display());
     let file = format!("{name}.toml");
     rig.site.write(&file, &format!("{own}{store}"));
