@@ -53,7 +53,7 @@ fn of_kind(spans: &[Span], kind: i64) -> &Span {
     let mut of_kind = spans.iter().filter(|span| span.kind == kind);
     let (first, next) = (of_kind.next(), of_kind.next());
     assert!(next.is_none(), "{spans:?}");
-    first.expect("a span of this kind")
+    first.unwrap()
 }
 
 fn expected(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

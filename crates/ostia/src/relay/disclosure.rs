@@ -117,7 +117,7 @@ fn encodings(secret: &str) -> impl Iterator<Item = String> {
 /// Those characters of the base64 that depend on nothing but the secret, if that is preceded by so many bytes.
 fn in_base64(before: usize, secret: &[u8]) -> String {
     let whole = STANDARD_NO_PAD.encode([&[0; 3][..before], secret].concat());
-    let shared = usize::from((before + secret.len()) % 3 != 0);
+    let shared = usize::from(!(before + secret.len()).is_multiple_of(3));
     let own = whole.get((before * 8).div_ceil(6)..whole.len() - shared);
     own.unwrap_or_default().to_ascii_lowercase()
 }

@@ -185,7 +185,7 @@ impl Default for ModelCounts {
 mod tests {
     use std::time::Duration;
 
-    use ostia_core::{LedgerRow, Observer as _};
+    use ostia_core::{Clock as _, LedgerRow, Observer as _, SystemClock};
 
     use super::*;
 
@@ -205,7 +205,7 @@ mod tests {
                 figures: Figures::default(),
                 errors: ErrorCounts::default(),
                 recent: Recent::default(),
-                start: Instant::now(),
+                start: SystemClock.now(),
                 turns: 0,
             };
             rig.recent.turn(rig.start, &rig.figures, &rig.errors);

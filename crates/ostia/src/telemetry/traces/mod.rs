@@ -202,6 +202,7 @@ fn is_drawn(id: RequestId, ratio: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use http::{HeaderValue, Request};
+    use ostia_core::{Clock as _, SystemClock};
 
     use super::*;
 
@@ -226,7 +227,7 @@ mod tests {
             id,
             head,
             route: "/v1/{api}",
-            received: Instant::now(),
+            received: SystemClock.now(),
         };
         Trace::begin(&Arc::default(), ratio, arrived)
     }

@@ -90,10 +90,8 @@ impl Traces {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use http::Request;
-    use ostia_core::{LedgerRow, Observer as _, RequestId};
+    use ostia_core::{Clock as _, LedgerRow, Observer as _, RequestId, SystemClock};
 
     use super::*;
 
@@ -105,7 +103,7 @@ mod tests {
                 id: RequestId::at(0),
                 head: &mut Request::new(()).into_parts().0,
                 route: "/v1/{api}",
-                received: Instant::now(),
+                received: SystemClock.now(),
             };
             let trace = traces.begin(1.0, arrived).unwrap();
             trace.closed(&LedgerRow::default());
