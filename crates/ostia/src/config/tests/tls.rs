@@ -42,7 +42,10 @@ fn files_of_an_endpoint_fit_together() {
             r#""client_cert_path": "one.pem", "client_key_path": "two.key""#,
             "two.key` is not the key of the first certificate in",
         ),
-        (r#""ca_cert_path": "odd.pem""#, "odd.pem` cannot be trusted"),
+        (
+            r#""ca_cert_path": "odd.pem""#,
+            "odd.pem` cannot be checked: it is not a certificate",
+        ),
     ] {
         let folder = folder(config);
         let loaded = folder.load();
