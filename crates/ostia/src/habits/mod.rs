@@ -14,8 +14,8 @@ mod tests;
 
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http1;
+use tokio::task::AbortHandle;
 
 pub use driven::{Driven, HEAD_LIMIT, defer_to_reading};
 
@@ -288,12 +289,28 @@ pub fn said_streams(current: usize) -> Option<usize> {
 ///
 /// hyper reads from the peer in such a task and wakes nobody when settings arrive (`proto/h2/client.rs`, `handshake`:
 /// `ConnTask`). So whoever waits for them must look after each step.
+///
+/// The first of these tasks owns the socket. It goes on for as long as a stream runs, also without hyper's `Connection`.
 #[derive(Clone, Default)]
-pub struct Stepping(Arc<AtomicWaker>);
+pub struct Stepping(Arc<Steps>);
+
+#[derive(Default)]
+struct Steps {
+    waker: AtomicWaker,
+    /// The task that owns the socket.
+    first: OnceLock<AbortHandle>,
+}
 
 impl Stepping {
     pub fn wake_after_steps(&self, waker: &std::task::Waker) {
-        self.0.register(waker);
+        self.0.waker.register(waker);
+    }
+
+    /// Closes the socket at once: every stream breaks.
+    pub fn cut(&self) {
+        if let Some(first) = self.0.first.get() {
+            first.abort();
+        }
     }
 }
 
@@ -303,14 +320,15 @@ where
 {
     fn execute(&self, work: F) {
         let steps = Arc::clone(&self.0);
-        drop(crate::runtime::spawn(async move {
+        let task = crate::runtime::spawn(async move {
             let mut work = pin!(work);
             std::future::poll_fn(|task| {
                 let polled = work.as_mut().poll(task);
-                steps.wake();
+                steps.waker.wake();
                 polled
             })
             .await;
-        }));
+        });
+        let _is_first = self.0.first.set(task.abort_handle());
     }
 }

@@ -44,6 +44,7 @@ pub(super) struct SharedConnection {
     most: usize,
     last_used: Instant,
     driver: AbortHandle,
+    steps: Stepping,
 }
 
 /// One request's stream on a shared connection.
@@ -142,6 +143,7 @@ impl SharedConnection {
             most: most.into(),
             last_used: clock.now(),
             driver,
+            steps,
         })
     }
 
@@ -164,6 +166,7 @@ impl SharedConnection {
     /// Closes it at once, whatever runs on it.
     pub(super) fn cut(&self) {
         self.driver.abort();
+        self.steps.cut();
     }
 
     pub(super) fn is_closed(&self) -> bool {
