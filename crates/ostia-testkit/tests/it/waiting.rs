@@ -125,7 +125,10 @@ async fn a_user_may_wait_for_another_time_than_others() {
     let patient = gateway.key_for("ada@lab.org", &[]).await;
     let other = gateway.key_for("bob@lab.org", &[]).await;
     for (key, expected) in [(patient, [200, 200]), (other, [200, 429])] {
-        let chat = gateway.chat("m").bearer(&key);
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        let chat = Request::post("/v1/chat/completions")
+            .bearer(&key)
+            .json(&body);
         let mut statuses: Vec<u16> = all(&gateway, &chat, 2)
             .await
             .iter()
