@@ -96,7 +96,7 @@ async fn a_dead_replica_s_turn_passes_at_once() {
     let one = replica(&redis.url(), &limits, one_place).await;
     gauge(&one.gateway, "ostia_limiter_degraded", 0.0).await;
     let dead = json!({
-        "replica": "dead", "pool": "m", "class": "interactive", "project": "!", "user": "!", "since": 0,
+        "replica": "dead", "pool": "m", "class": "interactive", "project": "", "user": "", "since": 0,
         "ends": 9_000_000_000_000_000_i64,
     });
     let line = "ostia:f:endpoint:lab-vllm-m:line";
