@@ -27,7 +27,7 @@ pub(super) async fn page(case: &Case<'_>, officer: &Officer<'_>) -> Markup {
         (heading("Now", "This process: requests, who waits, what is slow, and each endpoint."))
         (windows(case, window))
         div #live data-live {
-            p.faint { "Counted since " (span_of(seconds)) "." }
+            p.faint { "Counted over the last " (span_of(seconds)) "." }
             (figures(case, &counted, &endpoints))
             (latencies(&counted))
             div.pair {
