@@ -1,7 +1,5 @@
 //! Engines that come and go: who may register one, how long a lease lasts, and that no request is lost.
 
-use std::time::Duration;
-
 use ostia_core::{Change, Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{Answer, HangUp, Request};
@@ -438,7 +436,7 @@ async fn requests_wait_for_the_start_and_are_answered_when_an_engine_comes() {
     client.send(rig.gateway.chat_stream("m").bytes()).await;
     // A stream has its head and comments while it waits.
     let mut reading = client.begin().await.unwrap();
-    let comment = client.until(&mut reading, b"\n\n").await;
+    let comment = client.until(&mut reading, b"\n").await;
     assert!(comment.starts_with(b":"), "{comment:?}");
     let (answers, _) = tokio::join!(futures_util::future::join_all(calls), async {
         waiters(&rig.gateway, 9).await;
@@ -452,12 +450,8 @@ async fn requests_wait_for_the_start_and_are_answered_when_an_engine_comes() {
 }
 
 async fn waiters(gateway: &TestGateway, count: usize) {
-    let asking = async {
-        while gateway.gateway().admitter().waiting() != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(|| format!("{count} to wait"), asking).await;
+    let look = async || (gateway.gateway().admitter().waiting() == count).then_some(());
+    until(|| format!("{count} to wait"), look).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! The job scripts of docs/hpc.md, run as schedulers run them, from job to job and through outages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use ostia_core::{Clock as _, SystemClock};
@@ -13,6 +12,7 @@ use ostia_testkit::gate::Gate;
 use ostia_testkit::patience::within;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{Rig, SLUG, client, engine, posted, program};
 use crate::site::{Gateway, Site};
@@ -77,18 +77,16 @@ async fn renewed(rig: &Rig, nth: usize, slug: &str) -> usize {
     });
     let scripts: Vec<String> = scripts.collect();
     let mut job = submitted(rig, &scripts[0], nth * 100).await;
-    let (is_over, answered) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (answered, mut count) = watch::channel(0);
     let load = {
         let (address, user) = (rig.address.clone(), rig.user.clone());
-        let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
+        let is_over = Arc::clone(&is_over);
         tokio::spawn(async move {
             while !is_over.load(Ordering::Relaxed) {
                 let status = call_model(&address, &user, &name).await;
                 assert_eq!(status, 200, "{name}");
-                answered.fetch_add(1, Ordering::Relaxed);
+                answered.send_modify(|count| *count += 1);
             }
         })
     };
@@ -99,23 +97,20 @@ async fn renewed(rig: &Rig, nth: usize, slug: &str) -> usize {
         assert_eq!(aside(move || job.code()).await, Some(0));
         job = next;
         // Each job gets requests while it serves alone.
-        let goal = answered.load(Ordering::Relaxed) + 2;
-        let served = async {
-            while answered.load(Ordering::Relaxed) < goal && !load.is_finished() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
+        let goal = *count.borrow() + 2;
+        let served = count.wait_for(|count| *count >= goal);
         within(
             || format!("answers behind renewal {renewal} of {slug}"),
             served,
         )
-        .await;
+        .await
+        .unwrap();
     }
     is_over.store(true, Ordering::Relaxed);
     load.await.unwrap();
     job.signal(Signal::TERM);
     assert_eq!(aside(move || job.code()).await, Some(0));
-    answered.load(Ordering::Relaxed)
+    *count.borrow()
 }
 
 /// The next job of a model, once the gateway sends requests to it.

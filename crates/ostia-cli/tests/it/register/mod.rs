@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use ostia_core::{Clock as _, SystemClock};
 use ostia_testkit::backend::{FakeBackend, Script};
 use ostia_testkit::client::{RawClient, Request};
-use ostia_testkit::patience::{until, within};
+use ostia_testkit::patience::until;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -155,16 +155,11 @@ async fn call(address: &str, user: &str) -> u16 {
 
 /// Waits until the engine has got a request for an answer.
 async fn posted(engine: &FakeBackend) {
-    let is_posted = || {
+    let look = async || {
         let mut records = engine.records().into_iter();
-        records.any(|one| one.received.method == "POST")
+        records.find(|one| one.received.method == "POST")
     };
-    let waiting = async {
-        while !is_posted() {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    within(|| "a request at the engine".to_owned(), waiting).await;
+    until(|| "a request at the engine".to_owned(), look).await;
 }
 
 async fn client(address: &str) -> RawClient {
@@ -360,12 +355,8 @@ async fn r89_a_job_submitted_before_a_kill_is_found_and_not_submitted_again() {
     let log = rig.site.path("asked");
     let asked = || std::fs::read_to_string(&log).unwrap_or_default();
     assert_eq!(rig.call().await, 503);
-    let submitting = async {
-        while asked().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    within(|| "a job to be submitted".to_owned(), submitting).await;
+    let look = async || (!asked().is_empty()).then_some(());
+    until(|| "a job to be submitted".to_owned(), look).await;
     rig.gateway.signal(Signal::KILL);
     assert_eq!(rig.gateway.code(), None);
     rig.gateway = rig.site.serve(&[]);
