@@ -13,6 +13,7 @@ mod columns;
 mod copy;
 mod levels;
 mod lines;
+mod migrations;
 mod postgres;
 mod pseudonym;
 mod release;

@@ -7,15 +7,14 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Ro
 use super::address::Address;
 use super::failure::failed;
 use crate::columns::count;
+use crate::migrations::POSTGRES;
 use crate::release::{NOTE_RELEASE, RELEASE, Schema, Standing, missing_columns, not_migrated};
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Held by the only process that may migrate. The number needs to be unique within the database: "ostia" in ASCII.
 const LOCK: i64 = 0x006f_7374_6961;
 
 pub(super) fn latest() -> i64 {
-    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    let versions = POSTGRES.iter().map(|migration| migration.version);
     versions.max().unwrap_or(0)
 }
 
@@ -96,7 +95,7 @@ pub(crate) async fn migrate(url: &str) -> Result<(), StoreError> {
     schema.refuse_newer(latest())?;
     if schema.standing(latest()) == Standing::Old {
         let mut migrations = Migrator::DEFAULT;
-        migrations.migrations = MIGRATIONS.migrations.clone();
+        migrations.migrations = POSTGRES.migrations.clone();
         // Our own lock lasts as long as the transaction, for which pgbouncer keeps one connection.
         migrations.set_locking(false);
         let done = migrations.run_direct(None, &mut *transaction, false).await;

@@ -1,17 +1,15 @@
 //! Versions of the schema. Opening the file brings it up to date.
 
 use ostia_core::{Kind, StoreError, Value};
-use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::failure::failed;
 use crate::columns::count;
+use crate::migrations::SQLITE;
 use crate::release::{NOTE_RELEASE, RELEASE, Schema, Standing, missing_columns, not_migrated};
 
-pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
 pub(crate) fn latest() -> i64 {
-    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    let versions = SQLITE.iter().map(|migration| migration.version);
     versions.max().unwrap_or(0)
 }
 
@@ -80,7 +78,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let schema = found(&mut transaction).await.map_err(failed)?;
     schema.refuse_newer(latest())?;
     if schema.standing(latest()) == Standing::Old {
-        let done = MIGRATIONS.run_direct(None, &mut *transaction, false).await;
+        let done = SQLITE.run_direct(None, &mut *transaction, false).await;
         done.map_err(|error| not_migrated(error, failed))?;
         for statement in lacking(&mut transaction).await.map_err(failed)? {
             let add = sqlx::query(AssertSqlSafe(statement));

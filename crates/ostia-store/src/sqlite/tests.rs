@@ -8,8 +8,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
 use tempfile::TempDir;
 
-use super::schema::MIGRATIONS;
 use super::{Handle, create_file};
+use crate::migrations::SQLITE;
 use crate::story::{self, NOON, row};
 
 fn path(folder: &TempDir) -> String {
@@ -170,7 +170,7 @@ async fn a_database_of_the_first_schema_is_carried_over() {
     create_file(&path(&folder)).unwrap();
     let options = SqliteConnectOptions::new().filename(path(&folder));
     let mut connection = options.connect().await.unwrap();
-    let first = MIGRATIONS.iter().next().unwrap();
+    let first = SQLITE.iter().next().unwrap();
     let mut only_first = Migrator::DEFAULT;
     only_first.migrations = vec![first.clone()].into();
     only_first
