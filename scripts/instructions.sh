@@ -13,6 +13,6 @@ if ! command -v callgrind_control >/dev/null; then
 fi
 
 target=${CARGO_TARGET_DIR:-target}
-# As `cargo test` does, so that no dependency compiles again.
+# With the features of `cargo test`, so that nothing compiles twice.
 cargo build --workspace --all-targets --locked --quiet
 exec "$target/debug/bench" instructions --ostia "$target/debug/ostia" --budget scripts/instructions.budget "$@"

@@ -15,6 +15,9 @@ fi
 
 # All tests in Rust come first. --workspace, because `cargo test` alone takes only the default member.
 cargo test --workspace --locked "$@"
+# The scripts below use what was just built. `cargo build --bin ostia` would choose other features and compile it all again.
+OSTIA_BIN=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/ostia
+export OSTIA_BIN
 
 # What a request costs.
 [ $# -gt 0 ] || scripts/instructions.sh

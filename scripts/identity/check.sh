@@ -15,5 +15,6 @@ if ! "$venv/bin/python" -c 'import globus_sdk' 2>/dev/null; then
         exit 0
     fi
 fi
-cargo build --quiet --locked -p ostia-testkit --example fake_idp
+# With the features of `cargo test`, so that nothing compiles twice.
+cargo build --quiet --locked --workspace --all-targets
 "$venv/bin/python" scripts/identity/globus_sdk_check.py "$target/debug/examples/fake_idp"

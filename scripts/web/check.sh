@@ -25,5 +25,6 @@ if ! cmp -s scripts/web/package.json "$kept/package.json"; then
     exit 1
   }
 fi
-cargo build --quiet --locked -p ostia-testkit --example web_site
+# With the features of `cargo test`, so that nothing compiles twice.
+cargo build --quiet --locked --workspace --all-targets
 "$kept/venv/bin/python" scripts/web/pages.py "$target/debug/examples/web_site" "$kept/node_modules/axe-core/axe.min.js" "$@"
