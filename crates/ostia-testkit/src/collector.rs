@@ -51,7 +51,7 @@ impl Collector {
 
     pub fn spans_so_far(&self) -> Vec<Span> {
         let messages = self.sent("/v1/traces").into_iter().map(|record| {
-            Traces::decode(&record.received.body).expect("traces that can be decoded")
+            Traces::decode(&*record.received.body).expect("traces that can be decoded")
         });
         let resources = messages.flat_map(|message| message.resource_spans);
         let resources = resources.inspect(|one| assert_is_ostia(one.resource.as_ref()));
@@ -63,7 +63,7 @@ impl Collector {
     pub fn metrics(&self) -> BTreeMap<String, Metric> {
         let messages = self.sent("/v1/metrics");
         let last = messages.last().expect("a message with metrics");
-        let message = Metrics::decode(&last.received.body).expect("metrics that can be decoded");
+        let message = Metrics::decode(&*last.received.body).expect("metrics that can be decoded");
         let resources = message.resource_metrics.into_iter();
         let resources = resources.inspect(|one| assert_is_ostia(one.resource.as_ref()));
         let scopes = resources.flat_map(|resource| resource.scope_metrics);

@@ -49,7 +49,7 @@ impl Rig {
     }
 }
 
-fn of_kind(spans: &[Span], kind: i64) -> &Span {
+fn of_kind(spans: &[Span], kind: i32) -> &Span {
     let mut of_kind = spans.iter().filter(|span| span.kind == kind);
     let (first, next) = (of_kind.next(), of_kind.next());
     assert!(next.is_none(), "{spans:?}");

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 use ostia_core::RequestId;
+use prost::Message as _;
 use tokio::sync::Mutex;
 
-use super::Message as _;
 use super::metrics::metrics;
 use super::proto::TracesTaken;
 use super::resource::resource;
@@ -139,7 +139,12 @@ impl Exporter {
             let live = self.gateway.live();
             let message = spans(&work.batch, &live, resource(&self.instance));
             let sent = self
-                .post(otlp, "/v1/traces", message.encode(), &mut work.client)
+                .post(
+                    otlp,
+                    "/v1/traces",
+                    message.encode_to_vec(),
+                    &mut work.client,
+                )
                 .await;
             let count = work.batch.len();
             if let Sent::Taken(answer) = &sent {
@@ -178,7 +183,12 @@ impl Exporter {
         let all = series.iter().map(Deref::deref);
         let message = metrics(all, period, resource(&self.instance));
         let sent = self
-            .post(otlp, "/v1/metrics", message.encode(), &mut work.client)
+            .post(
+                otlp,
+                "/v1/metrics",
+                message.encode_to_vec(),
+                &mut work.client,
+            )
             .await;
         self.note(&mut work.figures, "metrics", sent);
     }
@@ -288,7 +298,7 @@ mod tests {
     fn an_answer_that_lies_says_nothing() {
         let answer = |rejected_spans| {
             let partial_success = Some(PartialSuccess { rejected_spans });
-            TracesTaken { partial_success }.encode()
+            TracesTaken { partial_success }.encode_to_vec()
         };
         for (bytes, count) in [
             (Vec::new(), 0),

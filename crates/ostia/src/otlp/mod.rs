@@ -9,7 +9,6 @@ mod names;
 pub mod proto;
 mod resource;
 mod spans;
-mod wire;
 
 pub use exporter::Exporter;
-pub use wire::Message;
+pub use prost::Message;

@@ -1,152 +1,180 @@
 //! The messages of OTLP 1.x, with the fields that are used here. The numbers are those of opentelemetry-proto.
 
-use super::wire::message;
+use prost::Message;
 
-message! {
-    /// What traces are sent as: an `ExportTraceServiceRequest`.
-    Traces {
-        1 resource_spans: Vec<ResourceSpans>,
-    }
+/// What traces are sent as: an `ExportTraceServiceRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Traces {
+    #[prost(message, repeated, tag = "1")]
+    pub resource_spans: Vec<ResourceSpans>,
 }
 
-message! {
-    ResourceSpans {
-        1 resource: Option<Resource>,
-        2 scope_spans: Vec<ScopeSpans>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct ResourceSpans {
+    #[prost(message, optional, tag = "1")]
+    pub resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub scope_spans: Vec<ScopeSpans>,
 }
 
-message! {
-    ScopeSpans {
-        1 scope: Option<Scope>,
-        2 spans: Vec<Span>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct ScopeSpans {
+    #[prost(message, optional, tag = "1")]
+    pub scope: Option<Scope>,
+    #[prost(message, repeated, tag = "2")]
+    pub spans: Vec<Span>,
 }
 
-message! {
-    Span {
-        1 trace_id: Vec<u8>,
-        2 span_id: Vec<u8>,
-        /// Empty: the trace begins here.
-        4 parent_span_id: Vec<u8>,
-        5 name: String,
-        6 kind: i64,
-        7 start_time_unix_nano: u64,
-        8 end_time_unix_nano: u64,
-        9 attributes: Vec<KeyValue>,
-        15 status: Option<Status>,
-        16 flags: u32,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct Span {
+    #[prost(bytes = "vec", tag = "1")]
+    pub trace_id: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub span_id: Vec<u8>,
+    /// Empty: the trace begins here.
+    #[prost(bytes = "vec", tag = "4")]
+    pub parent_span_id: Vec<u8>,
+    #[prost(string, tag = "5")]
+    pub name: String,
+    #[prost(int32, tag = "6")]
+    pub kind: i32,
+    #[prost(fixed64, tag = "7")]
+    pub start_time_unix_nano: u64,
+    #[prost(fixed64, tag = "8")]
+    pub end_time_unix_nano: u64,
+    #[prost(message, repeated, tag = "9")]
+    pub attributes: Vec<KeyValue>,
+    #[prost(message, optional, tag = "15")]
+    pub status: Option<Status>,
+    #[prost(fixed32, tag = "16")]
+    pub flags: u32,
 }
 
 /// [`Span::kind`] of the gateway's own work.
-pub const SERVER: i64 = 2;
+pub const SERVER: i32 = 2;
 /// [`Span::kind`] of a call.
-pub const CLIENT: i64 = 3;
+pub const CLIENT: i32 = 3;
 
-message! {
-    Status {
-        3 code: i64,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct Status {
+    #[prost(int32, tag = "3")]
+    pub code: i32,
 }
 
 /// [`Status::code`] of what failed.
-pub const ERROR: i64 = 2;
+pub const ERROR: i32 = 2;
 
-message! {
-    /// What metrics are sent as: an `ExportMetricsServiceRequest`.
-    Metrics {
-        1 resource_metrics: Vec<ResourceMetrics>,
-    }
+/// What metrics are sent as: an `ExportMetricsServiceRequest`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Metrics {
+    #[prost(message, repeated, tag = "1")]
+    pub resource_metrics: Vec<ResourceMetrics>,
 }
 
-message! {
-    ResourceMetrics {
-        1 resource: Option<Resource>,
-        2 scope_metrics: Vec<ScopeMetrics>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct ResourceMetrics {
+    #[prost(message, optional, tag = "1")]
+    pub resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub scope_metrics: Vec<ScopeMetrics>,
 }
 
-message! {
-    ScopeMetrics {
-        1 scope: Option<Scope>,
-        2 metrics: Vec<Metric>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct ScopeMetrics {
+    #[prost(message, optional, tag = "1")]
+    pub scope: Option<Scope>,
+    #[prost(message, repeated, tag = "2")]
+    pub metrics: Vec<Metric>,
 }
 
-message! {
-    Metric {
-        1 name: String,
-        2 description: String,
-        3 unit: String,
-        9 histogram: Option<Histogram>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct Metric {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub description: String,
+    #[prost(string, tag = "3")]
+    pub unit: String,
+    #[prost(message, optional, tag = "9")]
+    pub histogram: Option<Histogram>,
 }
 
-message! {
-    Histogram {
-        1 data_points: Vec<HistogramDataPoint>,
-        2 aggregation_temporality: i64,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct Histogram {
+    #[prost(message, repeated, tag = "1")]
+    pub data_points: Vec<HistogramDataPoint>,
+    #[prost(int32, tag = "2")]
+    pub aggregation_temporality: i32,
 }
 
 /// [`Histogram::aggregation_temporality`]: each point counts from the start on.
-pub const CUMULATIVE: i64 = 2;
+pub const CUMULATIVE: i32 = 2;
 
-message! {
-    HistogramDataPoint {
-        2 start_time_unix_nano: u64,
-        3 time_unix_nano: u64,
-        4 count: u64,
-        5 sum: Option<f64>,
-        /// One more than bounds.
-        6 bucket_counts: Vec<u64>,
-        7 explicit_bounds: Vec<f64>,
-        9 attributes: Vec<KeyValue>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct HistogramDataPoint {
+    #[prost(fixed64, tag = "2")]
+    pub start_time_unix_nano: u64,
+    #[prost(fixed64, tag = "3")]
+    pub time_unix_nano: u64,
+    #[prost(fixed64, tag = "4")]
+    pub count: u64,
+    #[prost(double, optional, tag = "5")]
+    pub sum: Option<f64>,
+    /// One more than bounds.
+    #[prost(fixed64, repeated, tag = "6")]
+    pub bucket_counts: Vec<u64>,
+    #[prost(double, repeated, tag = "7")]
+    pub explicit_bounds: Vec<f64>,
+    #[prost(message, repeated, tag = "9")]
+    pub attributes: Vec<KeyValue>,
 }
 
-message! {
-    Resource {
-        1 attributes: Vec<KeyValue>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct Resource {
+    #[prost(message, repeated, tag = "1")]
+    pub attributes: Vec<KeyValue>,
 }
 
-message! {
-    Scope {
-        1 name: String,
-        2 version: String,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct Scope {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub version: String,
 }
 
-message! {
-    KeyValue {
-        1 key: String,
-        2 value: Option<AnyValue>,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub key: String,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<AnyValue>,
 }
 
-message! {
-    /// One of them is set.
-    AnyValue {
-        1 text: Option<String>,
-        2 flag: Option<bool>,
-        3 number: Option<i64>,
-        4 fraction: Option<f64>,
-    }
+/// One of them is set.
+#[derive(Clone, PartialEq, Message)]
+pub struct AnyValue {
+    #[prost(string, optional, tag = "1")]
+    pub text: Option<String>,
+    #[prost(bool, optional, tag = "2")]
+    pub flag: Option<bool>,
+    #[prost(int64, optional, tag = "3")]
+    pub number: Option<i64>,
+    #[prost(double, optional, tag = "4")]
+    pub fraction: Option<f64>,
 }
 
-message! {
-    /// A collector's answer to traces.
-    TracesTaken {
-        1 partial_success: Option<PartialSuccess>,
-    }
+/// A collector's answer to traces.
+#[derive(Clone, PartialEq, Message)]
+pub struct TracesTaken {
+    #[prost(message, optional, tag = "1")]
+    pub partial_success: Option<PartialSuccess>,
 }
 
-message! {
-    PartialSuccess {
-        1 rejected_spans: i64,
-    }
+#[derive(Clone, PartialEq, Message)]
+pub struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    pub rejected_spans: i64,
 }
 
 impl From<&str> for AnyValue {
@@ -197,7 +225,6 @@ impl KeyValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::otlp::wire::Message as _;
 
     /// Requests that the Python package opentelemetry-proto wrote. `golden.py` beside them makes them again.
     const SPANS: &[u8] = include_bytes!("golden/spans.bin");
@@ -248,7 +275,7 @@ mod tests {
             }],
         };
         assert_eq!(Traces::decode(SPANS).unwrap(), traces);
-        assert_eq!(traces.encode(), SPANS);
+        assert_eq!(traces.encode_to_vec(), SPANS);
     }
 
     #[test]
@@ -281,6 +308,6 @@ mod tests {
             }],
         };
         assert_eq!(Metrics::decode(METRICS).unwrap(), metrics);
-        assert_eq!(metrics.encode(), METRICS);
+        assert_eq!(metrics.encode_to_vec(), METRICS);
     }
 }
