@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use ostia::admit::Entry;
+use ostia::admit::{Entry, own_limits};
 use ostia::authorize::authorize;
 use ostia::catalog::Scope;
 use ostia::dialect::Api;
@@ -371,6 +371,7 @@ async fn cpu() {
             let entry = Entry {
                 principal: &principal,
                 limits: &live.settings.limits,
+                own: &own_limits(&live.settings.limits, principal.identity()),
                 demand: &Demand {
                     api: "chat/completions".into(),
                     prompt: 100,

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::Full;
-use ostia::admit::{Admission, Admitter, Entry, RetryBudget};
+use ostia::admit::{Admission, Admitter, Entry, RetryBudget, own_limits};
 use ostia::authorize::authorize;
 use ostia::backend::{AdapterError, EndpointAdapter, Request, RequestContext};
 use ostia::boot::Builder;
@@ -252,6 +252,7 @@ async fn admission(
     let entry = Entry {
         principal,
         limits: &live.settings.limits,
+        own: &own_limits(&live.settings.limits, principal.identity()),
         demand: &Demand::default(),
         class: Class::Interactive,
     };

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ostia::admit::{Admission, Admitter, Entry, LocalLimiter, Refused, RetryBudget, Shortage};
+use ostia::admit::{
+    Admission, Admitter, Entry, LocalLimiter, Refused, RetryBudget, Shortage, own_limits,
+};
 use ostia::authorize::{NoticeLookup, authorize};
 use ostia::boot::Builder;
 use ostia::catalog::{Catalog, Scope};
@@ -121,6 +123,7 @@ impl Rig {
         let entry = Entry {
             principal: &self.principal,
             limits: &self.limits,
+            own: &own_limits(&self.limits, self.principal.identity()),
             demand: &Demand::default(),
             class: Class::Interactive,
         };

@@ -2,30 +2,31 @@
 
 use ostia_core::RequestId;
 
+use super::Case;
 use crate::account::Visit;
-use crate::admit::own_limits;
 use crate::authorize::{Denied, Permit, Wanted, authorize};
 use crate::cluster::start_on_demand;
 use crate::gateway::Gateway;
 use crate::identify::Principal;
-use crate::live::Live;
 use crate::rank::{Ranked, Trail, rank};
 use crate::read::Call;
 use crate::refusal::Refusal;
 use crate::resolve::{Reach, resolve};
-use crate::routes::Address;
 
 /// The endpoints that may answer a call, best first, the model's own before those of stand-ins.
 pub(super) fn choose(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     id: RequestId,
-    principal: &Principal,
-    address: &Address<'_>,
     call: &Call,
     visit: &mut Visit,
 ) -> Result<Ranked, Refusal> {
-    let permit = permit(gateway, live, id, principal, address, call, visit)?;
+    let permit = permit(case, id, call, visit)?;
+    let Case {
+        gateway,
+        live,
+        principal,
+        ..
+    } = case;
     let key = live.catalog.watch().print_key();
     let trail = Trail::of(call, principal.identity(), key, permit.deployments());
     let now = gateway.clock().unix_micros();
@@ -44,18 +45,21 @@ pub(super) fn choose(
 
 /// The endpoints that the caller may use for the call, and their stand-ins.
 fn permit(
-    gateway: &Gateway,
-    live: &Live,
+    case: Case<'_>,
     id: RequestId,
-    principal: &Principal,
-    address: &Address<'_>,
     call: &Call,
     visit: &mut Visit,
 ) -> Result<Permit, Refusal> {
-    let may_leave = own_limits(&live.settings.limits, principal.identity()).allow_external;
+    let Case {
+        gateway,
+        live,
+        principal,
+        address,
+        ..
+    } = case;
     let of_model = |name: &str| resolve(&live.catalog, address, name);
     let pool = of_model(&call.model);
-    let [reach, of_stand_ins] = match (may_leave, pool.is_on_site()) {
+    let [reach, of_stand_ins] = match (case.own.allow_external, pool.is_on_site()) {
         (true, _) => [Reach::Anywhere; 2],
         (false, true) => [Reach::OnSite; 2],
         (false, false) => [Reach::Anywhere, Reach::OnSiteFirst],

@@ -30,7 +30,7 @@ use crate::read::{Call, Rules, Stored, read, session};
 use crate::refusal::Refusal;
 use crate::relay::{self, ClientBody, InFlight};
 use crate::routes::{Address, Lost, Route};
-use crate::settings::OwnLimit;
+use crate::settings::{OwnLimit, OwnLimits};
 use crate::telemetry::{AccessLog, Trace};
 
 /// Answers any request to the public listener. `route` is what its path leads to.
@@ -60,11 +60,13 @@ async fn answer(
     let principal = identifying.await?;
     access.caller(principal.identity());
     let access = &*access;
+    let own = own_limits(&live.settings.limits, principal.identity());
     let name = route.as_ref().map_or(NO_ROUTE, Route::name);
     let case = |address, present| Case {
         gateway,
         live,
         principal: &principal,
+        own: &own,
         present,
         address,
         early,
@@ -101,6 +103,7 @@ struct Case<'a> {
     gateway: &'a Gateway,
     live: &'a Live,
     principal: &'a Principal,
+    own: &'a OwnLimits,
     present: &'a Arc<Present>,
     address: &'a Address<'a>,
     early: &'a Early,
@@ -159,8 +162,7 @@ async fn enter(
     let session = session(headers, &live.settings.routing.session_headers)?;
     visit.classed(class_of(headers, case.principal)?);
     let limits = &live.settings.limits;
-    let own = own_limits(limits, case.principal.identity());
-    let rate = own.of(OwnLimit::RefusedBytes);
+    let rate = case.own.of(OwnLimit::RefusedBytes);
     let rate = rate.unwrap_or(limits.of(OwnLimit::RefusedBytes));
     let refused = gateway.refused_bytes();
     let mut toll = refused.toll(&case.principal.user_id, rate)?;
@@ -216,7 +218,7 @@ async fn admit(
         gateway,
         live,
         principal,
-        address,
+        own,
         early,
         ..
     } = case;
@@ -225,13 +227,14 @@ async fn admit(
         let responses = gateway.responses();
         responses.look_for(previous, &principal.user_id).await;
     }
-    let ranked = choose(gateway, live, inbound.id, principal, address, call, visit)?;
+    let ranked = choose(case, inbound.id, call, visit)?;
     if backend::streams_surely(ranked.candidates(), call) {
         early.allow();
     }
     let entry = Entry {
         principal,
         limits: &live.settings.limits,
+        own,
         demand: &call.demand(),
         class: class_of(&inbound.head.headers, principal)?,
     };

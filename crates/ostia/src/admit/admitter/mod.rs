@@ -17,7 +17,6 @@ use super::admission::{Admission, Leased};
 use super::blocks::Blocks;
 use super::cost::likely_service;
 use super::fair::Party;
-use super::limits::own_limits;
 use super::promises::Promises;
 use super::queue::Queues;
 use super::{LocalLimiter, Refused, RetryBudget, SharedLimiter, Shortage};
@@ -42,6 +41,8 @@ pub struct Admitter(Arc<Shared>);
 pub struct Entry<'a> {
     pub principal: &'a Principal,
     pub limits: &'a Limits,
+    /// What [`super::own_limits`] finds for this caller.
+    pub own: &'a OwnLimits,
     pub demand: &'a Demand,
     pub class: Class,
 }
@@ -125,7 +126,7 @@ impl Admitter {
     /// Reserves everything that the request needs on the first endpoint with room, now or when its turn has come.
     pub async fn enter(&self, ranked: Ranked, entry: Entry<'_>) -> Result<Box<Admission>, Refused> {
         let identity = entry.principal.identity();
-        let own = own_limits(entry.limits, identity);
+        let own = *entry.own;
         if own.blocked {
             return Err(Refused::now(Shortage::Blocked(Blocked::User)));
         }

@@ -7,7 +7,7 @@ use ostia_core::{Class, Identity, Location, Usage, UsageSource};
 use serde_json::Value;
 
 use crate::admit::limits::limits_off;
-use crate::admit::{Admission, Admitter, Entry, Refused};
+use crate::admit::{Admission, Admitter, Entry, Refused, own_limits};
 use crate::authorize::{NoticeLookup, authorize};
 use crate::catalog::{
     Access, AgentOptions, BodyPolicy, Catalog, Cluster, ClusterAdapterName, Deployment, HttpUrl,
@@ -79,6 +79,7 @@ impl Site {
         let entry = Entry {
             principal,
             limits: &self.limits,
+            own: &own_limits(&self.limits, principal.identity()),
             demand: &demand,
             class: Class::Interactive,
         };
