@@ -3,6 +3,8 @@
 # builds and answers. Needs no network if the workspace itself was built before.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
+# The workspace's own, where most dependencies are compiled already.
+target=$(realpath -m "${CARGO_TARGET_DIR:-$top/target}")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -11,9 +13,8 @@ cd "$work/gateway"
 sed -i.old "s|path = \"../../crates/|path = \"$top/crates/|" Cargo.toml
 cp "$top/Cargo.lock" .
 
-export CARGO_TARGET_DIR="$top/target/template"
-cargo build --offline --quiet
-env -i "$CARGO_TARGET_DIR/debug/custom-adapters" check
-answer=$(env -i "$CARGO_TARGET_DIR/debug/custom-adapters" test greeting || true)
+CARGO_TARGET_DIR=$target cargo build --offline --quiet
+env -i "$target/debug/custom-adapters" check
+answer=$(env -i "$target/debug/custom-adapters" test greeting || true)
 echo "$answer"
 case $answer in *Salve*) ;; *) echo "the template does not answer" >&2; exit 1 ;; esac

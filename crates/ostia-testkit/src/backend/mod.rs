@@ -190,13 +190,9 @@ impl FakeBackend {
         wanted: impl Fn(&Record) -> bool,
     ) -> Vec<Record> {
         let look = |state: &shared::State| {
-            let found: Vec<_> = state
-                .records
-                .iter()
-                .filter(|record| wanted(record))
-                .cloned()
-                .collect();
-            (found.len() >= count).then_some(found)
+            let found = || state.records.iter().filter(|record| wanted(record));
+            // It is asked at each change: only what suffices is copied.
+            (found().count() >= count).then(|| found().cloned().collect())
         };
         self.shared.until(awaited, look).await
     }
