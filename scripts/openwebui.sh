@@ -32,7 +32,11 @@ if [ -z "${OPEN_WEBUI_VENV:-}" ] && ! cmp -s "$list" "$venv/installed"; then
   pip=("$venv/bin/pip" install --quiet --disable-pip-version-check)
   "${pip[@]}" --no-deps --requirement "$list" || unavailable "see above"
   slim=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/requirements-slim.txt
-  "${pip[@]}" --only-binary :all: --requirement "$slim" || unavailable "see above"
+  # pip names all that the short list leaves out, which is as it should be.
+  "${pip[@]}" --only-binary :all: --requirement "$slim" 2>"$venv/pip.log" || {
+    cat "$venv/pip.log" >&2
+    unavailable "see above"
+  }
   cp "$list" "$venv/installed"
 fi
 

@@ -32,7 +32,10 @@ NAMES = {ANN: "Ann Müller", BOB: "Bob", STRANGER: "Eve"}
 PASSWORD = "correct horse battery staple"
 EACH = 20  # chats of each user in each mode, every second one streamed
 AT_ONCE = 8
+TASKS = "title", "tags", "follow_up"  # what Open WebUI asks the model for after a first answer
 PLAIN, SIGNED, ONCE = "X-OpenWebUI-User-Email", "X-OpenWebUI-User-Jwt", "X-Ostia-User-Jwt"
+NO_SUCH_KEY = "sk-ostia-" + "A" * 43
+UNKNOWN = {None: 401, NO_SUCH_KEY: 401}  # what the callers of such a key are told; anybody else: 403
 HOSTS = "127.0.0.1", "127.0.0.2"  # the address that the front end's key is bound to, and another
 
 
@@ -158,9 +161,9 @@ class Site:
         return json.loads(self.run("key", "create", "--user", user, *more, "--json"))["key"]
 
     def rows(self):
-        url = f"http://127.0.0.1:{self.gateway.port("admin")}/admin/usage/rows"
-        page = httpx.get(url, params={"limit": 1000}, headers={"authorization": f"Bearer {self.admin}"})
-        return page.raise_for_status().json()
+        admin = self.gateway.port("admin")
+        page = httpx.get(f"http://127.0.0.1:{admin}/admin/usage/rows", params={"limit": 1000}, headers={"authorization": f"Bearer {self.admin}"})
+        return page.raise_for_status().json()["data"]
 
     def ask(self, key, headers=(), *, host=HOSTS[0], words=3):
         """A chat straight to Ostia, with headers of one's own."""
@@ -249,32 +252,51 @@ class OpenWebUI:
         choices = itertools.chain.from_iterable(json.loads(event)["choices"] for event in events[:-1])
         return "".join(choice["delta"].get("content") or "" for choice in choices)
 
-    def title(self, user, text):
-        """The model's tokens of a task that Open WebUI does beside a chat, in its user's name."""
-        body = {"model": "demo", "messages": [{"role": "user", "content": text}]}
-        answer = self.call("POST", "/api/v1/tasks/title/completions", user, json=body)
-        return answer.raise_for_status().json()["usage"]["prompt_tokens"]
+    def browse(self, user, text):
+        """A new chat as the browser begins it: the answer goes into Open WebUI's database, and tasks follow. Its id."""
+        question = {"id": f"{user}-1", "parentId": None, "childrenIds": [], "role": "user", "content": text, "models": ["demo"]}
+        body = {
+            "model": "demo",
+            "stream": True,
+            "messages": [{"role": "user", "content": text}],
+            "parent_id": None,
+            "user_message": question,
+            "id": f"{user}-2",
+            "session_id": "no socket listens",
+            "background_tasks": {f"{task}_generation": True for task in TASKS},
+        }
+        return self.call("POST", "/api/chat/completions", user, json=body).raise_for_status().json()["chat_id"]
+
+    def saved(self, user, chat):
+        """The answer in a chat that was saved, once it is whole."""
+        history = self.call("GET", f"/api/v1/chats/{chat}", user).raise_for_status().json()["chat"]["history"]
+        answer = history["messages"][history["currentId"]]
+        return answer.get("done") and answer["content"]
 
 
 class Asked:
-    """Who asked the question of that many words."""
+    """Who asked the question of that many words, and for whom Open WebUI sent requests of its own."""
 
     def __init__(self):
-        self.users, self.lock, self.next = {}, threading.Lock(), itertools.count(10)
-
-    def note(self, words, user):
-        with self.lock:
-            assert words not in self.users, "two questions have the same number of words"
-            self.users[words] = user
+        self.users, self.tasks, self.lock, self.numbers = {}, {}, threading.Lock(), itertools.count(10)
 
     def question(self, user, begin):
-        words = next(self.next)
-        self.note(words, user)
+        with self.lock:
+            words = next(self.numbers)
+            self.users[words] = user
         return begin + " word" * (words - 1)
+
+    def owner(self, row):
+        return self.tasks.get(row["request_id"]) or self.users.get(row["prompt_tokens"])
+
+    def settled(self, site):
+        """The rows, once there are as many as were asked for."""
+        wanted = len(self.users) + len(self.tasks)
+        return await_(f"{wanted} rows", lambda: len(rows := site.rows()) >= wanted and rows, 30)
 
 
 def use(site, servers, mode, asked):
-    """Both users in turn, many requests at once."""
+    """Both users in turn, many requests at once; then each as in a browser."""
     webui = OpenWebUI(site, servers, mode)
     for user in NAMES:
         (webui.sign_up if mode == "plain" else webui.sign_in)(user)
@@ -291,7 +313,16 @@ def use(site, servers, mode, asked):
         answers = list(pool.map(one, numbers, users))
     expect(f"{mode}: {len(answers)} chats, half of them streamed, have their own answers", set(answers), {True})
     for user in (ANN, BOB):
-        asked.note(webui.title(user, " ".join([mode, *["word"] * len(user + mode * 5)] * (1 + (user == BOB)))), user)
+        known = {row["request_id"] for row in asked.settled(site)}
+        begin = f"{user}/{mode}/browser"
+        chat = webui.browse(user, asked.question(user, begin))
+        text = await_("the answer is saved", lambda: webui.saved(user, chat), 30)
+        expect(f"{mode}: {user} chats as in a browser", begin in text, True)
+        whole = len(known) + 1 + len(TASKS)
+        rows = await_("rows of tasks", lambda: len(rows := site.rows()) >= whole and rows, 30)
+        new = [row for row in rows if row["request_id"] not in known and not row["stream"]]
+        expect(f"{mode}: a title, tags and questions that may follow, for {user}", len(new), len(TASKS))
+        asked.tasks |= {row["request_id"]: user for row in new}
     refused = [webui.chat(STRANGER, "hello", stream) for stream in (False, True)]
     told = {"may not name users of evil.org" in text for text in refused}
     expect(f"{mode}: a user of another domain is refused, and told why", told, {True})
@@ -299,18 +330,19 @@ def use(site, servers, mode, asked):
 
 
 def right_rows(site, asked):
-    """Each row is of whoever asked, and each question has one."""
-    rows = await_("all rows", lambda: len(rows := site.rows()["data"]) >= len(asked.users) and rows, 30)
-    expect("one row for each question", sorted(row["prompt_tokens"] for row in rows), sorted(asked.users))
-    wrong = [row for row in rows if row["username"] != asked.users[row["prompt_tokens"]]]
-    expect("rows of another user than the one who asked", wrong, [])
+    """How many rows there are, and those of another user than the one who asked."""
+    rows = asked.settled(site)
+    questions = sorted(row["prompt_tokens"] for row in rows if row["request_id"] not in asked.tasks)
+    expect("one row for each question", questions, sorted(asked.users))
     expect("all are answered", {row["outcome"] for row in rows}, {"ok"})
-    counted = collections.Counter(asked.users.values())
-    report = json.loads(site.run("usage", "--by", "user", "--json"))
-    expect("ostia usage says the same", {line["user"]: line["requests"] for line in report}, dict(counted))
+    expect("half of the chats were streamed", sum(row["stream"] for row in rows), 2 * len((ANN, BOB)) * (EACH // 2 + 1))
     leaked = re.findall(r"(?i)x-openwebui[\w-]*|x-ostia-user[\w-]*", site.backend.sent())
-    expect("headers of its users that reached the backend", leaked, [])
-    return len(rows), len(rows) - len(wrong)
+    expect("headers about users that reached the backend", leaked, [])
+    wrong = [row for row in rows if row["username"] != asked.owner(row)]
+    counted = collections.Counter(asked.owner(row) for row in rows)
+    report = json.loads(site.run("usage", "--by", "user", "--json"))
+    expect("ostia usage has the same sums", {line["user"]: line["requests"] for line in report}, dict(counted))
+    return len(rows), wrong
 
 
 def name(key, *, algorithm="HS256", **more):
@@ -322,7 +354,8 @@ def name(key, *, algorithm="HS256", **more):
 
 
 def forgeries(site, genuine):
-    """Rows of what, the key, the headers, the address, and the user whose row it may become; `None`: it is refused."""
+    """What, the key, the headers, the address, and the user whose row it becomes; `None`: it is refused. Those that become
+    Ann's are genuine."""
     front, loose, now = site.front, site.loose, int(time.time())
     elsewhere = HOSTS[1]
     for header, value in ((PLAIN, ANN), (SIGNED, genuine), (SIGNED, name(front)), ("X-LibreChat-User-Email", ANN)):
@@ -335,7 +368,7 @@ def forgeries(site, genuine):
         yield f"{what}, the same with --allow-ip", site.bound, [(header, value)], HOSTS[0], "mallory@lab.org"
         yield f"{what}, another front end's key", site.other, [(header, value)], HOSTS[0], None
         yield f"{what}, no key", None, [(header, value)], HOSTS[0], None
-        yield f"{what}, a key that does not exist", f"{front[:-4]}AAAA", [(header, value)], HOSTS[0], None
+        yield f"{what}, a key that does not exist", NO_SUCH_KEY, [(header, value)], HOSTS[0], None
     yield "signed by a key without --on-behalf-of", site.plain, [(SIGNED, name(site.plain))], HOSTS[0], "eve@lab.org"
     once = name(site.plain, aud="ostia", jti="x")
     yield "the same for single use", site.plain, [(ONCE, once)], HOSTS[0], "eve@lab.org"
@@ -344,7 +377,7 @@ def forgeries(site, genuine):
         "another secret": name("another secret, of thirty-two bytes or more"),
         "another front end's key as its secret": name(site.other),
         "no signature": name("", algorithm="none"),
-        "another algorithm": name(front, algorithm="HS512"),
+        "another algorithm": name(front, algorithm="HS384"),
         "expired": name(front, iat=now - 301, exp=now - 1),
         "valid for an hour": name(front, exp=now + 3600),
         "without an expiry": name(front, exp=None),
@@ -362,6 +395,8 @@ def forgeries(site, genuine):
         yield f"plain: {what}", front, [(PLAIN, email)], HOSTS[0], None
     yield "plain: two users", front, [(PLAIN, ANN), (PLAIN, BOB)], HOSTS[0], None
     yield "signed and wrong, with a plain name beside it", front, [(SIGNED, name(site.other)), (PLAIN, ANN)], HOSTS[0], None
+    # Without an id in it, all that Open WebUI signs for a user within a second is the same.
+    yield "signed, and sent again from the same address", front, [(SIGNED, genuine)], HOSTS[0], ANN
     fields = {"aud": "ostia", "jti": "first"}
     used = name(front, **fields)
     yield "single use, the first time", front, [(ONCE, used)], HOSTS[0], ANN
@@ -381,21 +416,23 @@ def forge(site, genuine, asked):
     """How many were tried, and those that were accepted."""
     owners, accepted, tried = {}, [], 0
     for what, key, headers, host, owner in forgeries(site, genuine):
-        words = next(asked.next)
+        words = next(asked.numbers)
         status = site.ask(key, headers, host=host, words=words).status_code
         tried += owner != ANN
         if status == 200:
-            owners[words] = (what, owner)
-            continue
-        unknown = key is None or key.endswith("AAAA")
-        expect(f"refused: {what}", status, 401 if unknown else 403)
-    rows = await_("rows of forgeries", lambda: len(rows := site.rows()["data"]) >= len(asked.users) + len(owners) and rows, 30)
+            owners[words] = what, owner
+        else:
+            expect(f"refused: {what}", status, 200 if owner else UNKNOWN.get(key, 403))
+    wanted = len(asked.users) + len(asked.tasks) + len(owners)
+    rows = await_("rows of what was let in", lambda: len(rows := site.rows()) >= wanted and rows, 30)
     for row in rows:
-        what, owner = owners.get(row["prompt_tokens"], (None, None))
-        if what and row["username"] != owner:
+        if row["request_id"] in asked.tasks or row["prompt_tokens"] not in owners:
+            continue
+        what, owner = owners[row["prompt_tokens"]]
+        if row["username"] == owner:
+            print(f"ok {owner}'s: {what}")
+        else:
             accepted.append(f"{what}: {row['username']}")
-        elif what:
-            print(f"ok {owner}'s row: {what}")
     return tried, accepted
 
 
@@ -406,7 +443,7 @@ def main():
             site, asked = Site(Path(folder), servers), Asked()
             for mode in ("plain", "signed"):
                 use(site, servers, mode, asked)
-            total, right = right_rows(site, asked)
+            total, wrong = right_rows(site, asked)
             sent = site.relay.sent()
             expect("names that it sent plainly", set(re.findall(rf"(?i){PLAIN}: (\S+)", sent)), {ANN, BOB, STRANGER})
             tokens = re.findall(rf"(?i){SIGNED}: (\S+)", sent)
@@ -415,11 +452,12 @@ def main():
         finally:
             for server in servers:
                 server.stop()
-    version = importlib.metadata.version("open-webui")
     print(
-        f"Open WebUI {version}: {right} of {total} rows of the right user, {accepted} of {tried} forgeries accepted; "
-        f"{len(tokens)} signed names, {len(set(tokens))} different"
+        f"Open WebUI {importlib.metadata.version('open-webui')}: {total - len(wrong)} of {total} rows of the right user, "
+        f"{len(accepted)} of {tried} forgeries accepted; {len(tokens)} signed names, {len(set(tokens))} different"
     )
+    expect("rows of the wrong user", wrong, [])
+    expect("forgeries that were accepted", accepted, [])
 
 
 if __name__ == "__main__":
