@@ -2,9 +2,10 @@
 # A real engine with a tiny model, and real clients, first directly, then through Ostia: whatever passes directly must pass
 # through Ostia. docs/conformance.md has the results.
 #
-#   scripts/real-engine.sh [--engine llama|vllm] [--clients "openai_py ai_sdk"] [--path /v1] [--write]
+#   scripts/real-engine.sh [--engine llama|vllm] [--clients "openai_py agent_codex" | --agents] [--path /v1] [--write]
 #   scripts/real-engine.sh --build-only | --direct-only | --reconnect
 #
+# --agents runs the coding agents in place of the libraries: each does one task with a tool call.
 # --path is the route that clients use, e.g. /resource_server/real/llama/v1. It may be repeated; the default is /v1 and the
 # engine's own route. --write puts the table into docs/conformance.md. --reconnect sends 2,000 short requests with random
 # pauses instead: engines close idle connections at any time, and no client may notice.
@@ -27,6 +28,7 @@ while [ $# -gt 0 ]; do
     --direct-only) direct_only=1 ;;
     --reconnect) reconnect=1 ;;
     --write) write=--write ;;
+    --agents) clients=$(scripts/clients/run.sh --agents) ;;
     --clients) clients=${2:?}; shift ;;
     --path) routes+=("${2:?}"); shift ;;
     *) engine= ;;
@@ -44,8 +46,9 @@ scripts/engine/build.sh
 [ "$engine" != vllm ] || scripts/engine/install-vllm.sh
 [ -z "$build_only" ] || exit 0
 scripts/clients/install.sh
-ostia=${OSTIA_BIN:-${CARGO_TARGET_DIR:-target}/release/ostia}
-if [ -z "$direct_only" ] && [ -z "${OSTIA_BIN:-}" ]; then
+ostia=$(realpath -m "${OSTIA_BIN:-${CARGO_TARGET_DIR:-target}/release/ostia}")
+# Agents need its command even where they call the engine itself.
+if [ -z "${OSTIA_BIN:-}" ] && [[ -z $direct_only || $clients == *agent_* ]]; then
   cargo build --release --locked --bin ostia
 fi
 
@@ -103,7 +106,7 @@ vllm() { # PORT
     VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 \
     target/engine/vllm/bin/python target/engine/vllm/bin/vllm serve target/engine/tiny \
     --host 127.0.0.1 --port "$1" --served-model-name tiny --dtype float32 --enforce-eager \
-    --max-model-len 4096 --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
+    --max-model-len 131072 --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
     --enable-auto-tool-choice --tool-call-parser hermes --enable-request-id-headers \
     --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'
   ready chat "http://127.0.0.1:$1/health" 600
@@ -113,10 +116,10 @@ vllm() { # PORT
     -d '{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "logprobs": true}'
 }
 
-# Limits the answers of clients that set no limit: -n here, max_new_tokens there.
+# Limits the answers of clients that set no limit: -n here, max_new_tokens there. -c is for all four slots together.
 case "$engine" in
   llama)
-    llama chat "$chat_port" --alias tiny --jinja -np 4 -c 16384 -t 2 -n 256
+    llama chat "$chat_port" --alias tiny --jinja -np 4 -c 524288 -t 2 -n 256
     version="llama-server of llama-cpp-python $(readlink target/engine/llama-server | sed 's/.*-//')"
     ;;
   vllm)
@@ -153,7 +156,8 @@ run_clients() { # FOLDER: of results
   done
 }
 
-export MODEL=tiny EMBED_MODEL=tiny-embed
+# SAID is HELLO of scripts/engine/tiny_model.py.
+export MODEL=tiny EMBED_MODEL=tiny-embed OSTIA_BIN=$ostia REQUESTS=1 SAID="Hello from the tiny model"
 if [ -n "$reconnect" ]; then
   API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
   exit
