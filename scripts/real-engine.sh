@@ -156,8 +156,8 @@ run_clients() { # FOLDER: of results
   done
 }
 
-# SAID is HELLO of scripts/engine/tiny_model.py.
-export MODEL=tiny EMBED_MODEL=tiny-embed OSTIA_BIN=$ostia REQUESTS=1 SAID="Hello from the tiny model"
+# SAID is what RECITED of scripts/engine/tiny_model.py tells last, and only after the command's output.
+export MODEL=tiny EMBED_MODEL=tiny-embed OSTIA_BIN=$ostia REQUESTS=1 SAID="said: Hello from the tiny model"
 if [ -n "$reconnect" ]; then
   API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
   exit

@@ -3,8 +3,8 @@
 # configure`, and runs without a terminal. It passes if its last message contains the output of the task's command.
 #
 # BASE_URL, API_KEY and MODEL are as for the other clients; OSTIA_BIN is the command. RECORD=FILE also records the agent's
-# requests. REQUESTS=1 prints a line for each of them, and the agent's exit code. SAID is what the model lets the command
-# say. WHAT=chat is for an engine that may not call tools: then any text passes.
+# requests. REQUESTS=1 prints a line for each of them, and the agent's exit code. SAID is what the model says last in
+# place of the demo's words. WHAT=chat is for an engine that may not call tools: then any text passes.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)

@@ -42,7 +42,8 @@ def cell(result: dict) -> str:
 def agent_cell(result: dict) -> str:
     ways = {"agent.tool": "tool call, round trip", "agent.chat": "text"}
     done = ", ".join(text for name, text in ways.items() if name in result["ok"])
-    return f"{done or 'FAILED'}; {len(result['requests'])} requests, {', '.join(result['exit']) or 'no end'}"
+    exit = "" if result["exit"] == ["exit code 0"] else f", {', '.join(result['exit']) or 'did not finish'}"
+    return f"{done or 'FAILED'}; {len(result['requests'])} requests{exit}"
 
 
 def differences(direct: dict, ostia: dict) -> list[str]:
@@ -70,8 +71,10 @@ def compare(results: Path, clients: list[str]) -> tuple[list[tuple], list[str], 
     for client in clients:
         direct = read(results / "direct" / client)
         through = {way: read(results / way / client) for way in ways}
-        shown = agent_cell if client.startswith("agent_") else cell
-        rows.append((client, direct["version"], shown(direct), *(shown(result) for result in through.values())))
+        name, version, shown = client, direct["version"], cell
+        if client.startswith("agent_"):
+            (name, _, version), shown = version.rpartition(" "), agent_cell
+        rows.append((name, version, shown(direct), *(shown(result) for result in through.values())))
         if not direct["ok"] or not direct["finished"]:
             notes.append(f"{client}: did not finish directly, so it says nothing about Ostia")
             bad = True

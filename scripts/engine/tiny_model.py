@@ -28,7 +28,6 @@ system user assistant tool true false null 0123456789"""
 # What the model says by heart. The chat template ends a prompt with a cue (`<|...|>`) if the task of
 # scripts/clients/agent.sh is in it; then each token leads to the next one of its line, and the last to the end. No text
 # may be in two lines, unless the same text follows it: that is why the lines are cut differently.
-HELLO = "Hello from the tiny model"
 ECHO = ["echo ", "Hello ", "from ", "the ", "tiny ", "model", '"}}\n</tool_call>']
 SHELLS = {"Bash": "command", "bash": "command", "run_shell_command": "command", "exec_command": "cmd"}
 RECITED = [
@@ -38,7 +37,7 @@ RECITED = [
     ),
     ["<|said|>", "The command", " said: Hello", " from the", " tiny model."],
     ["<|not said|>", "The command said", " something else."],
-    ["<|say hello|>", "Hello from", " the tiny", " model."],
+    ["<|say hello|>", "I said: ", "Hello from", " the tiny", " model."],
 ]
 
 
