@@ -83,7 +83,7 @@ def compare(results: Path, clients: list[str]) -> tuple[list[tuple], list[str], 
         for way, ostia in through.items():
             lost = sorted((ostia["fail"] | direct["ok"]) - ostia["ok"] - direct["fail"])
             notes += [f"{client} {name}: FAILS THROUGH OSTIA ({way})" for name in lost]
-            others = differences(direct, ostia)
+            others = differences(direct, ostia) if direct["ok"] else []
             notes += [f"{client}: {what} ({way})" for what in others]
             bad |= bool(lost or others) or not ostia["finished"]
     return rows, notes, bad
