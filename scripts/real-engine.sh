@@ -93,6 +93,10 @@ for s in sockets: s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in sockets))')
 engine_key=$(python3 -c 'import secrets; print("sk-engine-" + secrets.token_hex(16))')
 
+# Agents believe what the engine says of its context, and make room in it for their prompts.
+context=4096
+[[ $clients != *agent_* ]] || context=131072
+
 llama() { # NAME PORT ARGS...
   local name=$1 port=$2
   shift 2
@@ -106,7 +110,7 @@ vllm() { # PORT
     VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 \
     target/engine/vllm/bin/python target/engine/vllm/bin/vllm serve target/engine/tiny \
     --host 127.0.0.1 --port "$1" --served-model-name tiny --dtype float32 --enforce-eager \
-    --max-model-len 131072 --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
+    --max-model-len "$context" --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
     --enable-auto-tool-choice --tool-call-parser hermes --enable-request-id-headers \
     --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'
   ready chat "http://127.0.0.1:$1/health" 600
@@ -119,7 +123,7 @@ vllm() { # PORT
 # Limits the answers of clients that set no limit: -n here, max_new_tokens there. -c is for all four slots together.
 case "$engine" in
   llama)
-    llama chat "$chat_port" --alias tiny --jinja -np 4 -c 524288 -t 2 -n 256
+    llama chat "$chat_port" --alias tiny --jinja -np 4 -c $((4 * context)) -t 2 -n 256
     version="llama-server of llama-cpp-python $(readlink target/engine/llama-server | sed 's/.*-//')"
     ;;
   vllm)
