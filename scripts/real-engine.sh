@@ -2,9 +2,10 @@
 # A real engine with a tiny model, and real clients, first directly, then through Ostia: whatever passes directly must pass
 # through Ostia. docs/conformance.md has the results.
 #
-#   scripts/real-engine.sh [--engine llama|vllm] [--clients "openai_py ai_sdk"] [--path /v1] [--write]
+#   scripts/real-engine.sh [--engine llama|vllm] [--clients "openai_py agent_codex" | --agents] [--path /v1] [--write]
 #   scripts/real-engine.sh --build-only | --direct-only | --reconnect
 #
+# --agents runs the coding agents in place of the libraries: each does one task with a tool call.
 # --path is the route that clients use, e.g. /resource_server/real/llama/v1. It may be repeated; the default is /v1 and the
 # engine's own route. --write puts the table into docs/conformance.md. --reconnect sends 2,000 short requests with random
 # pauses instead: engines close idle connections at any time, and no client may notice.
@@ -27,6 +28,7 @@ while [ $# -gt 0 ]; do
     --direct-only) direct_only=1 ;;
     --reconnect) reconnect=1 ;;
     --write) write=--write ;;
+    --agents) clients=$(scripts/clients/run.sh --agents) ;;
     --clients) clients=${2:?}; shift ;;
     --path) routes+=("${2:?}"); shift ;;
     *) engine= ;;
@@ -44,8 +46,9 @@ scripts/engine/build.sh
 [ "$engine" != vllm ] || scripts/engine/install-vllm.sh
 [ -z "$build_only" ] || exit 0
 scripts/clients/install.sh
-ostia=${OSTIA_BIN:-${CARGO_TARGET_DIR:-target}/release/ostia}
-if [ -z "$direct_only" ] && [ -z "${OSTIA_BIN:-}" ]; then
+ostia=$(realpath -m "${OSTIA_BIN:-${CARGO_TARGET_DIR:-target}/release/ostia}")
+# Agents need its command even where they call the engine itself.
+if [ -z "${OSTIA_BIN:-}" ] && [[ -z $direct_only || $clients == *agent_* ]]; then
   cargo build --release --locked --bin ostia
 fi
 
@@ -90,6 +93,10 @@ for s in sockets: s.bind(("127.0.0.1", 0))
 print(*(s.getsockname()[1] for s in sockets))')
 engine_key=$(python3 -c 'import secrets; print("sk-engine-" + secrets.token_hex(16))')
 
+# Agents believe what the engine says of its context, and make room in it for their prompts.
+context=4096
+[[ $clients != *agent_* ]] || context=131072
+
 llama() { # NAME PORT ARGS...
   local name=$1 port=$2
   shift 2
@@ -103,7 +110,7 @@ vllm() { # PORT
     VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 \
     target/engine/vllm/bin/python target/engine/vllm/bin/vllm serve target/engine/tiny \
     --host 127.0.0.1 --port "$1" --served-model-name tiny --dtype float32 --enforce-eager \
-    --max-model-len 4096 --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
+    --max-model-len "$context" --max-num-seqs 64 --override-generation-config '{"max_new_tokens": 256}' \
     --enable-auto-tool-choice --tool-call-parser hermes --enable-request-id-headers \
     --structured-outputs-config '{"backend": "xgrammar", "disable_any_whitespace": true}'
   ready chat "http://127.0.0.1:$1/health" 600
@@ -113,10 +120,10 @@ vllm() { # PORT
     -d '{"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "logprobs": true}'
 }
 
-# Limits the answers of clients that set no limit: -n here, max_new_tokens there.
+# Limits the answers of clients that set no limit: -n here, max_new_tokens there. -c is for all four slots together.
 case "$engine" in
   llama)
-    llama chat "$chat_port" --alias tiny --jinja -np 4 -c 16384 -t 2 -n 256
+    llama chat "$chat_port" --alias tiny --jinja -np 4 -c $((4 * context)) -t 2 -n 256
     version="llama-server of llama-cpp-python $(readlink target/engine/llama-server | sed 's/.*-//')"
     ;;
   vllm)
@@ -153,7 +160,8 @@ run_clients() { # FOLDER: of results
   done
 }
 
-export MODEL=tiny EMBED_MODEL=tiny-embed
+# SAID is what RECITED of scripts/engine/tiny_model.py tells last, and only after the command's output.
+export MODEL=tiny EMBED_MODEL=tiny-embed OSTIA_BIN=$ostia REQUESTS=1 SAID="said: Hello from the tiny model"
 if [ -n "$reconnect" ]; then
   API_KEY=$user_key BASE_URL=$gateway/v1 python3 scripts/engine/reconnect.py 2000 "$work/ostia.db"
   exit

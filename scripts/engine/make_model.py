@@ -39,7 +39,8 @@ def interleaved(tensor: np.ndarray, heads: int) -> np.ndarray:
 def write_gguf(out: Path) -> None:
     import gguf
 
-    types = [gguf.TokenType.CONTROL if t in tiny.SPECIALS else gguf.TokenType.NORMAL for t in tiny.TOKENS]
+    specials = {*tiny.SPECIALS, *tiny.CUES}
+    types = [gguf.TokenType.CONTROL if t in specials else gguf.TokenType.NORMAL for t in tiny.TOKENS]
     writer = gguf.GGUFWriter(out, "llama")
     writer.add_name("tiny")
     writer.add_context_length(tiny.CONTEXT)
@@ -80,14 +81,14 @@ def tokenizer() -> dict:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": tiny.TOKENS.index(token), "content": token, **flags} for token in tiny.SPECIALS],
+        "added_tokens": [{"id": tiny.IDS[token], "content": token, **flags} for token in (*tiny.SPECIALS, *tiny.CUES)],
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": byte_level,
         "decoder": byte_level,
         "model": {
             "type": "BPE",
-            "vocab": {token: n for n, token in enumerate(tiny.TOKENS)},
+            "vocab": tiny.IDS,
             "merges": tiny.MERGE_LIST,
         },
     }
@@ -116,7 +117,8 @@ def write_safetensors(folder: Path) -> None:
             "dtype": "float32",
             **ends,
         },
-        "generation_config.json": ends,
+        # What the model knows by heart ends with the first token, all else with the second.
+        "generation_config.json": ends | {"eos_token_id": [tiny.BOS, tiny.EOS]},
         "tokenizer.json": tokenizer(),
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",

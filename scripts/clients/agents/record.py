@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Stands between an agent and a gateway and writes down what the agent sends: record.py BASE_URL FILE NAME.
 
-Prints the URL to use. What is written holds no secret, no path of this machine and no long text: a text of more than
-MOST characters becomes {"$text": N}, which the replaying test turns into a text of N characters again.
+Prints the URL to use and, when it is told to end, a line for each request: its path, the status, how the answer ended.
+What is written holds no secret, no path of this machine and no long text: a text of more than MOST characters becomes
+{"$text": N}, which the replaying test turns into a text of N characters again.
 """
 import gzip
 import http.client
 import json
+import re
 import signal
 import sys
 import threading
@@ -23,6 +25,7 @@ base, target, name = sys.argv[1:4]
 upstream = urllib.parse.urlsplit(base)
 lock = threading.Lock()
 requests = []
+ends = {}  # by the order in which the requests came
 
 
 def short(value, key=""):
@@ -52,6 +55,14 @@ def plain(body, encoding):
         return {"$bytes": len(body)}
 
 
+def ending(answer):
+    """How an answer ended: its last reason, and the last event of a stream."""
+    text = answer.decode(errors="replace")
+    reasons = re.findall(r'"(?:finish_reason|stop_reason)" ?: ?"(\w+)"|"type" ?: ?"(function_call)"', text)
+    events = re.findall(r"^(?:event: ?|data: ?(?=\[))(\S+)", text, re.M)
+    return " ".join(["".join(reason) for reason in reasons[-1:]] + events[-1:])
+
+
 class Recorder(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -77,6 +88,8 @@ class Recorder(BaseHTTPRequestHandler):
         }
         with lock:
             requests.append(case)
+            number = len(requests)
+            ends[number] = f"{self.command} {self.path} {answer.status}"
         self.send_response(answer.status)
         for key, value in answer.getheaders():
             if key.lower() not in ("transfer-encoding", "content-length", "connection", "date"):
@@ -84,8 +97,11 @@ class Recorder(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
+        whole = b""
         if self.command != "HEAD":
             while part := answer.read1(65536):
+                whole += part
+                ends[number] = f"{self.command} {self.path} {answer.status} {ending(whole)}".rstrip()
                 self.wfile.write(part)
                 self.wfile.flush()
 
@@ -100,6 +116,7 @@ def finish(*_):
     with lock, open(target, "w", encoding="utf-8") as out:
         json.dump({"agent": name, "requests": requests}, out, indent=1, ensure_ascii=True)
         out.write("\n")
+    print(*(f"# request {end}" for end in ends.values()), sep="\n", flush=True)
     sys.exit(0)
 
 
