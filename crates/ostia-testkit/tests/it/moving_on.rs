@@ -238,6 +238,50 @@ async fn without_a_retry_left_the_answer_is_the_backend_s() {
 }
 
 #[tokio::test]
+async fn a_full_endpoint_is_passed_over_until_it_has_room() {
+    let (first, second) = (FakeBackend::start().await, FakeBackend::start().await);
+    let replica = |slug, backend, priority| {
+        Endpoint::of("m", backend)
+            .field("endpoint_slug", json!(slug))
+            .config("priority", json!(priority))
+            .config("max_in_flight", json!(1))
+    };
+    let site = Site::new()
+        .endpoint(replica("first", &first, 0))
+        .endpoint(replica("second", &second, 1))
+        .settings("[limits]\nqueue_timeout = \"0\"");
+    let gateway = TestGateway::start(site).await;
+    let (of_first, of_second) = (Gate::closed(), Gate::closed());
+    first.next(Script::completion().gate_head(&of_first));
+    second.next(Script::completion().gate_head(&of_second));
+    let call = || async { gateway.call(&gateway.chat("m")).await };
+    let place = async |answer: &Answer| gateway.row_of(answer).await.endpoint_slug;
+
+    let best = async {
+        let held = place(&call().await).await;
+        let after = place(&call().await).await;
+        of_second.open();
+        (held, after)
+    };
+    let next = async {
+        of_first.reached(1).await;
+        place(&call().await).await
+    };
+    let refused = async {
+        of_second.reached(1).await;
+        let refused = call().await;
+        of_first.open();
+        refused.status()
+    };
+    let ((held, after), next, refused) = tokio::join!(best, next, refused);
+    assert_eq!(
+        (&*held, &*next, refused, &*after),
+        ("first", "second", 503, "first")
+    );
+    gateway.finish(&[&first, &second]).await;
+}
+
+#[tokio::test]
 async fn a_response_is_continued_where_it_was_made_or_not_at_all() {
     let (first, second) = (FakeBackend::start().await, FakeBackend::start().await);
     let replica = |slug, backend, priority| {

@@ -304,3 +304,27 @@ async fn everybody_of_a_name_is_disabled_and_one_alone_is_erased() {
         Chain::Whole(_)
     ));
 }
+
+#[test]
+fn ids_are_short_and_distinct() {
+    let (one, two) = (new_id("key").unwrap(), new_id("key").unwrap());
+    assert_ne!(one, two);
+    assert_eq!(one.len(), "key_".len() + ID_CHARACTERS);
+    assert!(
+        one.bytes()
+            .all(|byte| byte == b'_' || byte.is_ascii_alphanumeric()),
+        "{one}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_ends_on_a_whole_second() {
+    let (_folder, desk, clock) = desk().await;
+    clock.advance(Duration::from_micros(1));
+    let made = desk.create_key(asked("ann@lab.org")).await.unwrap();
+    assert_eq!(
+        made.new.expires_at,
+        Some(NOON + 90 * 86_400_000_000 + 1_000_000),
+        "rounded up"
+    );
+}
