@@ -29,7 +29,7 @@ const MAX_BUFFER_BYTES: usize = 128 * 1024;
 /// How long a drained connection without a request is kept.
 const FIRST_MOMENT: Duration = Duration::from_millis(200);
 /// For how many checks an HTTP/2 connection without a request may seem busy because bytes are being written.
-const LINGERING_CHECKS: u32 = 2;
+const LINGERING_CHECKS: u32 = 1;
 /// Stands for "no limit" where a timer needs a number.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
