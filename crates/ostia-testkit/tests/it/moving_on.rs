@@ -14,6 +14,13 @@ use serde_json::{Value, json};
 
 use crate::adapters::notice;
 
+/// One of several endpoints of the model `m`.
+fn replica(slug: &str, backend: &FakeBackend, priority: u32) -> Endpoint {
+    Endpoint::of("m", backend)
+        .field("endpoint_slug", json!(slug))
+        .config("priority", json!(priority))
+}
+
 /// Two replicas, of which `first` is preferred.
 struct Rig {
     first: FakeBackend,
@@ -29,11 +36,6 @@ impl Rig {
 
     async fn start_with(settings: &str) -> Self {
         let (first, second) = (FakeBackend::start().await, FakeBackend::start().await);
-        let replica = |slug, backend, priority| {
-            Endpoint::of("m", backend)
-                .field("endpoint_slug", json!(slug))
-                .config("priority", json!(priority))
-        };
         let site = Site::new()
             .endpoint(replica("first", &first, 0))
             .endpoint(replica("second", &second, 1))
@@ -241,10 +243,7 @@ async fn without_a_retry_left_the_answer_is_the_backend_s() {
 async fn a_full_endpoint_is_passed_over_until_it_has_room() {
     let (first, second) = (FakeBackend::start().await, FakeBackend::start().await);
     let replica = |slug, backend, priority| {
-        Endpoint::of("m", backend)
-            .field("endpoint_slug", json!(slug))
-            .config("priority", json!(priority))
-            .config("max_in_flight", json!(1))
+        replica(slug, backend, priority).config("max_in_flight", json!(1))
     };
     let site = Site::new()
         .endpoint(replica("first", &first, 0))
@@ -284,11 +283,6 @@ async fn a_full_endpoint_is_passed_over_until_it_has_room() {
 #[tokio::test]
 async fn a_response_is_continued_where_it_was_made_or_not_at_all() {
     let (first, second) = (FakeBackend::start().await, FakeBackend::start().await);
-    let replica = |slug, backend, priority| {
-        Endpoint::of("m", backend)
-            .field("endpoint_slug", json!(slug))
-            .config("priority", json!(priority))
-    };
     let site = Site::new()
         .endpoint(replica("first", &first, 0))
         .endpoint(replica("second", &second, 1));

@@ -136,7 +136,7 @@ impl Admitter {
         }
         let shared = &self.0;
         let pool = Arc::clone(ranked.model());
-        let party = party(entry, &own);
+        let party = party(entry);
         let asking = Asking {
             limits: entry.limits,
             own,
@@ -275,11 +275,11 @@ impl Admitter {
 }
 
 /// Who waits, and with which share.
-fn party(entry: Entry<'_>, own: &OwnLimits) -> Party {
+fn party(entry: Entry<'_>) -> Party {
     let identity = entry.principal.identity();
     let written = entry.limits.others.project.get(&*identity.project);
     let written = written.and_then(|own| own.fair_share);
-    let user = own.fair_share.unwrap_or(1);
+    let user = entry.own.fair_share.unwrap_or(1);
     let alone = identity.project.is_empty();
     Party {
         class: entry.class,
