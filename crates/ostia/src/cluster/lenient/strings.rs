@@ -94,11 +94,11 @@ impl Scanner<'_> {
         let escaped = *self.text.get(at + 1)?;
         self.at += 2;
         let meant: &[u8] = match escaped {
-            // A Windows path may end in a backslash. A line break right after the quote means that the string is over,
-            // because sound strings contain none.
+            // A Windows path may end in a backslash. If no other quote stands before the line break, the string is over,
+            // because sound strings contain no line break.
             quote
                 if quote == opened.quote
-                    && self.ends_line(at + 2)
+                    && self.ends_line(at + 2, quote)
                     && self.closes(at + 1, opened) =>
             {
                 self.fault(at, "a backslash that is not escaped");
@@ -207,10 +207,17 @@ impl Scanner<'_> {
         self.text.get(self.line.last).copied()
     }
 
-    /// Whether the line ends at `at`, or behind a comma there.
-    fn ends_line(&self, at: usize) -> bool {
-        let (next, new_line) = self.beyond(at);
-        new_line || (self.text.get(next) == Some(&b',') && self.beyond(next + 1).1)
+    /// Whether the line ends at `at`, or behind a comma there. What looks like a comment and holds a `quote` may be the
+    /// rest of a string.
+    fn ends_line(&self, at: usize, quote: u8) -> bool {
+        let (mut next, mut new_line) = self.beyond(at);
+        if !new_line && self.text.get(next) == Some(&b',') {
+            (next, new_line) = self.beyond(next + 1);
+        }
+        let mut line = self.text[at..next]
+            .iter()
+            .take_while(|byte| **byte != b'\n');
+        new_line && !line.any(|byte| *byte == quote)
     }
 
     /// Whether the bracket at `at` ends a container, rather than being a character of a string.

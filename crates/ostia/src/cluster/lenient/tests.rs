@@ -412,6 +412,26 @@ fn hostile_pages_are_read_to_their_end() {
     assert!(listing.lost && listing.entries.len() < 110_000);
 }
 
+/// What looks like a comment after an escaped quote may be the rest of a string, which another quote then ends.
+#[test]
+fn an_escaped_quote_before_a_hash_ends_no_string() {
+    for (written, meant) in [
+        (r##""\"#""##, "\"#"),
+        (r##""a \"//b""##, "a \"//b"),
+        (r##""\", /* " */"##, "\", /* "),
+        (r##""C:\dir\" # a path"##, "C:\\dir\\"),
+        ("\"C:\\dir\\\"\n# the \"home\"", "C:\\dir\\"),
+    ] {
+        let page = format!("{{\"jobs\": [{{\n\"v\": {written}\n, \"x\": 005}}]}}");
+        let listing = entries(&page);
+        assert_eq!(
+            listing.entries[0],
+            json!({"v": meant, "x": "005"}),
+            "{page}"
+        );
+    }
+}
+
 /// JSON of any kind.
 fn json_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
