@@ -2,10 +2,12 @@
 # Tests that are too long to run for every change, named after the numbers of docs/reliability.md. Figures go to the
 # terminal.
 #
-#   scripts/stress.sh kill [COUNT]     SIGKILLs of a gateway under load (20), each followed by a restart, on SQLite and on
-#                                      PostgreSQL: each request that reached the backend must be in the ledger exactly once
+#   scripts/stress.sh kill [COUNT]     SIGKILLs under load (20) of a gateway on SQLite, of one on PostgreSQL, and of one of
+#                                      three replicas: each request that reached the backend must be in the ledger exactly once
 #   scripts/stress.sh scale [ROWS] [URL]  a ledger of this many rows (10,000,000): writing, size, start, reports beside a
 #                                      writer, pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
+#   scripts/stress.sh store [CASE...]    PostgreSQL stopped for 60 s under load, slow, full, out of connections; a million keys:
+#                                      latency beside calm times, memory, rows (scripts/stress/store.py)
 #   scripts/stress.sh R50 [SECONDS]      a stream that lasts so long (1800) while every timer but the total one is a second
 #   scripts/stress.sh R64 [COUNT]        so many idle connections (10000): memory of each, others refused, health answers
 #   scripts/stress.sh R67 [SECONDS]      answers, errors, hang-ups and silence for so long (3600): memory and files come back
@@ -45,6 +47,13 @@ case "${1:-}" in
   kill)
     OSTIA_TEST_KILLS=${2:-20} cargo test --locked -p ostia-cli --test process -- --nocapture --test-threads 1 \
       kill::after_any_kill
+    ;;
+  store)
+    cargo build --release --locked --workspace --bin ostia --bin bench
+    shift
+    [ $# -gt 0 ] || set -- outage slow full exhausted keys
+    target=${CARGO_TARGET_DIR:-target}
+    exec scripts/stress/store.py --ostia "$target/release/ostia" --bench "$target/release/bench" "$@"
     ;;
   scale)
     cargo run --release --locked -p ostia-store --example scale -- "${2:-10000000}" ${3:+"$3"}

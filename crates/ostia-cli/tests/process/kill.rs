@@ -1,6 +1,9 @@
-//! SIGKILL at any moment: every request that reached the backend has exactly one final row after the next start (R88).
+//! SIGKILL at any moment: every request that reached the backend has exactly one final row after the next start, or after the
+//! journal was recovered from elsewhere (R88).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,6 +12,7 @@ use ostia_store::testing::Server;
 use ostia_testkit::backend::{FakeBackend, Script, Step};
 use ostia_testkit::client::{Ended, RawClient, Request};
 use ostia_testkit::gateway::{Process, Row, Site, Subject, TestGateway};
+use rustix::process::Signal;
 
 use crate::binary;
 use crate::books::{assert_sound, one};
@@ -43,11 +47,13 @@ fn stuck() -> Script {
     })
 }
 
-/// Sends requests until the gateway is gone. Returns the ids of the answers that arrived completely.
-async fn client(gateway: &Process, requests: &[Request; 2], seed: usize) -> Vec<String> {
-    let mut whole = Vec::new();
+/// The ids of the answers that arrived completely.
+type Whole = Mutex<Vec<String>>;
+
+/// Sends requests until the gateway is gone.
+async fn client(gateway: &Process, requests: &[Request; 2], seed: usize, whole: &Whole) {
     let Some(mut client) = RawClient::try_connect(gateway.address()).await else {
-        return whole;
+        return;
     };
     for number in seed.. {
         let stream = number % 2 == 1;
@@ -66,28 +72,29 @@ async fn client(gateway: &Process, requests: &[Request; 2], seed: usize) -> Vec<
             "{}",
             answer.text()
         );
-        whole.push(answer.header("x-request-id").unwrap().to_owned());
+        let id = answer.header("x-request-id").unwrap();
+        whole.lock().unwrap().push(id.to_owned());
     }
-    whole
 }
 
-/// One life of the gateway: under load from the first moment, and killed in the middle of it.
-async fn life(site: &Site, backend: &FakeBackend, requests: &[Request; 2]) -> Vec<String> {
+/// Kills a gateway at a random moment of the load that begins now.
+async fn kill_under_load(gateway: &Process, backend: &FakeBackend) {
     let seen = backend.records().len();
     for _ in 0..STUCK {
         backend.next(stuck());
     }
+    let work = usize::try_from(random_below(400)).unwrap();
+    backend.requests(seen + STUCK + 1 + work).await;
+    // At a random moment between two requests, so it waits for nothing.
+    tokio::time::sleep(Duration::from_micros(random_below(5_000))).await;
+    gateway.kill();
+}
+
+/// One life of the gateway: under load from the first moment, and killed in the middle of it.
+async fn life(site: &Site, backend: &FakeBackend, requests: &[Request; 2], whole: &Whole) {
     let gateway = Process::start(binary(), site).await;
-    let killing = async {
-        let work = usize::try_from(random_below(400)).unwrap();
-        backend.requests(seen + STUCK + 1 + work).await;
-        // At a random moment between two requests, so it waits for nothing.
-        tokio::time::sleep(Duration::from_micros(random_below(5_000))).await;
-        gateway.kill();
-    };
-    let clients = join_all((0..CLIENTS).map(|seed| client(&gateway, requests, seed)));
-    let (whole, ()) = tokio::join!(clients, killing);
-    whole.concat()
+    let clients = join_all((0..CLIENTS).map(|seed| client(&gateway, requests, seed, whole)));
+    tokio::join!(kill_under_load(&gateway, backend), clients);
 }
 
 #[tokio::test]
@@ -107,10 +114,9 @@ async fn survive(site: Site, backend: FakeBackend) {
     backend.otherwise(Script::completion().chunks(5));
     site.prepare(&SystemClock).await;
     let requests = requests(&site);
-    let mut whole = Vec::new();
-    let kills = kills();
-    for kill in 0..kills {
-        whole.extend(life(&site, &backend, &requests).await);
+    let whole = Whole::default();
+    for kill in 0..kills() {
+        life(&site, &backend, &requests, &whole).await;
         if kill % 3 == 2 {
             // Once more, while it recovers what the last process left.
             let starting = Process::spawn(binary(), &site);
@@ -120,9 +126,70 @@ async fn survive(site: Site, backend: FakeBackend) {
     }
     backend.idle().await;
     let process = Process::start(binary(), &site).await;
+    settle(site, process, &backend, &whole.into_inner().unwrap()).await;
+}
+
+/// Any of three replicas is killed while the others serve. It starts again, or first another machine recovers its journal.
+#[tokio::test]
+async fn after_any_kill_of_one_of_three_the_books_are_right() {
+    let backend = FakeBackend::start().await;
+    backend.otherwise(Script::completion().chunks(5));
+    let site = || Site::new().model("m", &backend);
+    let first = site().on_postgres(&Server::database().await);
+    let others = [(); 2].map(|()| site().replica_of(&first));
+    let sites = [&first, &others[0], &others[1]];
+    for site in sites {
+        site.prepare(&SystemClock).await;
+    }
+    let requests = requests(&first);
+    let whole = Whole::default();
+    let start = |site| Process::start(binary(), site);
+    let mut replicas = join_all(sites.map(start)).await;
+    for kill in 0..kills() {
+        let victim = usize::try_from(random_below(3)).unwrap();
+        // Clients of the others hang up when it dies.
+        tokio::select! {
+            () = kill_under_load(&replicas[victim], &backend) => {}
+            _ = join_all((0..CLIENTS).map(|seed| client(&replicas[seed % 3], &requests, seed, &whole))) => {
+                panic!("all replicas are gone");
+            }
+        }
+        if kill % 2 == 1 {
+            recover(sites[(victim + 1) % 3], sites[victim]);
+        }
+        replicas[victim] = start(sites[victim]).await;
+    }
+    let replicas: [Process; 3] = replicas.try_into().ok().unwrap();
+    let [kept, second, third] = replicas;
+    for replica in [second, third] {
+        replica.signal(Signal::TERM);
+        let (status, log) = replica.ended().await;
+        assert!(status.success(), "{log}");
+    }
+    settle(first, kept, &backend, &whole.into_inner().unwrap()).await;
+}
+
+/// Brings what a dead replica left behind into the database.
+fn recover(by: &Site, dead: &Site) {
+    let mut command = Command::new(binary());
+    command.arg("--config").arg(by.config_path());
+    command
+        .args(["journal", "recover"])
+        .arg(dead.folder().join("journal"));
+    command.env_clear().envs(by.variables());
+    let said = command.output().unwrap();
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+}
+
+/// Stops the last gateway, and compares the ledger with what backend and clients saw.
+async fn settle(site: Site, process: Process, backend: &FakeBackend, whole: &[String]) {
     let gateway = TestGateway::around(site, process);
     assert_eq!(gateway.call(&gateway.chat("m")).await.status(), 200);
-    let (rows, site) = gateway.finish_keeping(&[&backend]).await;
+    let (rows, site) = gateway.finish_keeping(&[backend]).await;
 
     let seen: BTreeSet<String> = backend
         .records()
@@ -139,11 +206,11 @@ async fn survive(site: Site, backend: FakeBackend) {
         missing.is_empty(),
         "reached the backend and have no row: {missing:?}"
     );
-    for id in &whole {
+    for id in whole {
         assert_eq!(by_id[&**id].outcome, "ok", "the client had all of {id}");
     }
-    assert_sums(&backend, &rows, &site).await;
-    report(kills, &seen, &whole, &rows);
+    assert_sums(backend, &rows, &site).await;
+    report(&seen, whole, &rows);
 }
 
 /// Rows that are `ok` have the tokens that the backend reported, and interrupted ones have estimates.
@@ -181,7 +248,7 @@ async fn assert_sums(backend: &FakeBackend, rows: &[Row], site: &Site) {
 }
 
 #[expect(clippy::print_stderr, reason = "figures of a stress run")]
-fn report(kills: usize, seen: &BTreeSet<String>, whole: &[String], rows: &[Row]) {
+fn report(seen: &BTreeSet<String>, whole: &[String], rows: &[Row]) {
     let mut outcomes: BTreeMap<&str, usize> = BTreeMap::new();
     for row in rows {
         *outcomes.entry(&row.outcome).or_default() += 1;
@@ -191,9 +258,9 @@ fn report(kills: usize, seen: &BTreeSet<String>, whole: &[String], rows: &[Row])
         .filter(|id| rows.iter().all(|row| row.request_id != **id))
         .count();
     eprintln!(
-        "{kills} SIGKILLs under load, {} more while starting: {} requests reached the backend, {} rows {outcomes:?}, {missing} missing, \
-         {} answers were whole at the client and all of them are ok",
-        kills / 3,
+        "{} SIGKILLs under load: {} requests reached the backend, {} rows {outcomes:?}, {missing} missing, {} answers were whole \
+         at the client and all of them are ok",
+        kills(),
         seen.len(),
         rows.len(),
         whole.len(),

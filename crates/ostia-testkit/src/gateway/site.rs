@@ -277,13 +277,11 @@ impl Site {
         self.database.clone().unwrap_or_else(own)
     }
 
-    /// A replica: keys, users and rows are in another installation's database.
+    /// A replica: keys, users and rows are in another installation's database, and so is its client's key.
     #[must_use]
     pub fn replica_of(mut self, other: &Self) -> Self {
-        let path = other.database_path();
-        let url = format!("[store]\nurl = \"sqlite://{}\"", path.display());
-        self.database = Some(path);
-        self.settings(&url)
+        self.database = Some(other.database_path());
+        self.settings(&format!("[store]\nurl = \"{}\"", other.database_url()))
     }
 
     pub(super) const fn is_replica(&self) -> bool {

@@ -418,7 +418,7 @@ fn an_escaped_quote_before_a_hash_ends_no_string() {
     for (written, meant) in [
         (r##""\"#""##, "\"#"),
         (r##""a \"//b""##, "a \"//b"),
-        (r##""\", /* " */"##, "\", /* "),
+        (r##""\", /* \" */""##, "\", /* \" */"),
         (r##""C:\dir\" # a path"##, "C:\\dir\\"),
         ("\"C:\\dir\\\"\n# the \"home\"", "C:\\dir\\"),
     ] {
