@@ -92,8 +92,6 @@ endpoints = "endpoints.json"
 url = "sqlite://ostia.db"
 [auth]
 providers = ["api_key"]
-[keys]
-per_user = 100000
 [limits]
 requests_per_second_per_user = 1000000
 max_in_flight_per_user = 100000

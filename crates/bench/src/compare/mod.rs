@@ -45,6 +45,9 @@ pub struct Args {
     /// The ostia program
     #[arg(long, default_value = "target/release/ostia", overrides_with = "ostia")]
     ostia: PathBuf,
+    /// An older build of it, measured in the same run
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Core of the mock and the load generator
     #[arg(long, default_value_t = 0)]
     load_core: usize,
@@ -58,6 +61,7 @@ pub struct Site {
     mock: Mock,
     pub cores: Cores,
     ostia: PathBuf,
+    before: Option<PathBuf>,
     /// A profiler and its options, if Ostia is to run under one.
     pub under: Vec<String>,
     cases: Vec<cases::Name>,
@@ -77,6 +81,7 @@ impl Site {
             mock: Mock::start(&cores).await?,
             cores,
             ostia: std::path::absolute(ostia)?,
+            before: None,
             under: Vec::new(),
             cases: Vec::new(),
             seconds: 0.0,
@@ -90,12 +95,16 @@ pub async fn run(args: Args) -> Result<()> {
     let site = Site {
         cases: args.cases,
         seconds: if args.quick { 0.5 } else { args.seconds },
+        before: args.before.map(std::path::absolute).transpose()?,
         ..Site::on(cores, &args.ostia).await?
     };
-    let targets = match args.targets.is_empty() {
+    let mut targets = match args.targets.is_empty() {
         true => Kind::installed(),
         false => args.targets,
     };
+    if site.before.is_some() && !targets.contains(&Kind::Before) {
+        targets.push(Kind::Before);
+    }
     let mut results = Results::default();
     let machine = Machine::now();
     for round in 1..=args.rounds {

@@ -121,7 +121,7 @@ pub fn caption(kinds: &[Kind], site: &Site, rounds: u32) -> String {
 
 fn version(kind: Kind, site: &Site) -> Option<String> {
     let output = match kind {
-        Kind::Direct | Kind::Hyper => return None,
+        Kind::Direct | Kind::Hyper | Kind::Before => return None,
         Kind::Nginx => Command::new("nginx").arg("-v").output(),
         Kind::Haproxy => Command::new("haproxy").arg("-v").output(),
         Kind::VllmRouter | Kind::SglangRouter | Kind::LiteLlm => {

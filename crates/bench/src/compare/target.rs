@@ -38,13 +38,15 @@ pub enum Kind {
     SglangRouter,
     #[value(name = "litellm")]
     LiteLlm,
+    /// The build of `--before`
+    Before,
     Ostia,
 }
 
 impl Kind {
-    /// Those that can run here: peers only where their program is in `PATH`.
+    /// Those that can run here: peers only where their program is in `PATH`, and no build from before.
     pub fn installed() -> Vec<Self> {
-        let found = |kind: &&Self| kind.program().is_none_or(in_path);
+        let found = |kind: &&Self| **kind != Self::Before && kind.program().is_none_or(in_path);
         Self::value_variants()
             .iter()
             .filter(found)
@@ -58,7 +60,12 @@ impl Kind {
             Self::VllmRouter => Some("vllm-router"),
             Self::SglangRouter => Some("sglang-router"),
             Self::LiteLlm => Some("litellm"),
-            Self::Direct | Self::Nginx | Self::Haproxy | Self::Hyper | Self::Ostia => None,
+            Self::Direct
+            | Self::Nginx
+            | Self::Haproxy
+            | Self::Hyper
+            | Self::Before
+            | Self::Ostia => None,
         }
     }
 }
@@ -78,6 +85,7 @@ impl fmt::Display for Kind {
             Self::VllmRouter => "vllm-router",
             Self::SglangRouter => "sglang-router",
             Self::LiteLlm => "LiteLLM",
+            Self::Before => "Ostia before",
             Self::Ostia => "Ostia",
         })
     }
@@ -165,7 +173,11 @@ pub async fn launch(site: &Site, kind: Kind) -> Result<Running> {
             KEY.into(),
         ),
         Kind::LiteLlm => (litellm(site, &folder, addr)?, KEY.into()),
-        Kind::Ostia => ostia(site, &folder, addr).await?,
+        Kind::Before => {
+            let program = site.before.as_deref().ok_or("--before names it")?;
+            ostia(site, program, &folder, addr).await?
+        }
+        Kind::Ostia => ostia(site, &site.ostia, &folder, addr).await?,
     };
     let log = folder.join("log");
     command.stdout(Stdio::null()).stderr(File::create(&log)?);
@@ -243,8 +255,13 @@ fn litellm(site: &Site, folder: &Path, addr: SocketAddr) -> Result<Command> {
     Ok(command)
 }
 
-/// The database is kept between rounds, as between restarts; each start makes its own key.
-async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command, String)> {
+/// The database is kept between rounds, as between restarts; each start makes a user and a key of its own.
+async fn ostia(
+    site: &Site,
+    program: &Path,
+    folder: &Path,
+    addr: SocketAddr,
+) -> Result<(Command, String)> {
     let file = folder.join("ostia.toml");
     fs::write(&file, config::ostia(addr, free().await?))?;
     fs::write(folder.join("clusters.json"), config::CLUSTERS)?;
@@ -252,16 +269,10 @@ async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command,
         folder.join("endpoints.json"),
         config::endpoints(site.mock.addr),
     )?;
-    let mut create = site.cores.load(&site.ostia);
+    let user = format!("bench{}@example.org", addr.port());
+    let mut create = site.cores.load(program);
     create
-        .args([
-            "key",
-            "create",
-            "--user",
-            "bench@example.org",
-            "--json",
-            "--config",
-        ])
+        .args(["key", "create", "--user", &user, "--json", "--config"])
         .arg(&file);
     let made = create.kill_on_drop(true).output().await?;
     let key = serde_json::from_slice::<serde_json::Value>(&made.stdout)
@@ -269,7 +280,7 @@ async fn ostia(site: &Site, folder: &Path, addr: SocketAddr) -> Result<(Command,
         .and_then(|made| Some(made["key"].as_str()?.to_owned()));
     let key =
         key.ok_or_else(|| format!("made no key: {}", String::from_utf8_lossy(&made.stderr)))?;
-    let program = site.ostia.as_os_str();
+    let program = program.as_os_str();
     let mut words = site.under.iter().map(OsStr::new).chain([program]);
     let mut command = site.cores.proxy(words.next().unwrap_or(program));
     command.args(words).args(["serve", "--config"]).arg(file);
