@@ -8,6 +8,8 @@
 #                                      writer, pruning, each timed; in a temporary SQLite file, or at a postgres:// URL
 #   scripts/stress.sh store [CASE...]    PostgreSQL stopped for 60 s under load, slow, full, out of connections; a million keys:
 #                                      latency beside calm times, memory, rows (scripts/stress/store.py)
+#   scripts/stress.sh rolling            three replicas upgraded one by one to a next release with a migration, and rolled back,
+#                                      under load; the next release is made of this one
 #   scripts/stress.sh R50 [SECONDS]      a stream that lasts so long (1800) while every timer but the total one is a second
 #   scripts/stress.sh R64 [COUNT]        so many idle connections (10000): memory of each, others refused, health answers
 #   scripts/stress.sh R67 [SECONDS]      answers, errors, hang-ups and silence for so long (3600): memory and files come back
@@ -39,6 +41,20 @@ admission() {
   cargo run --locked --profile "${OSTIA_STRESS_PROFILE:-release}" -q -p ostia-testkit --example admission -- "$@"
 }
 
+# This release with one more migration, and one more column in the ledger.
+rolling() {
+  local target=${CARGO_TARGET_DIR:-$PWD/target} next
+  next=$(mktemp -d)
+  # shellcheck disable=SC2064 # the folder is known now
+  trap "rm -rf '$next'" EXIT
+  git archive HEAD | tar -x -C "$next"
+  python3 scripts/stress/next_release.py "$next"
+  cargo build --locked --bin ostia
+  cp "$target/debug/ostia" "$next/ostia-now"
+  (cd "$next" && CARGO_TARGET_DIR="$target/next" cargo build --locked --bin ostia)
+  OSTIA_BIN=$next/ostia-now OSTIA_NEXT_BIN=$target/next/debug/ostia scripts/cluster.sh test
+}
+
 case "${1:-}" in
   R68) admission goodput "${2:-20}" ;;
   R68-fair) admission fair "${2:-20}"; admission fair3 "${2:-20}" ;;
@@ -55,6 +71,7 @@ case "${1:-}" in
     target=${CARGO_TARGET_DIR:-target}
     exec scripts/stress/store.py --ostia "$target/release/ostia" --bench "$target/release/bench" "$@"
     ;;
+  rolling) rolling ;;
   scale)
     cargo run --release --locked -p ostia-store --example scale -- "${2:-10000000}" ${3:+"$3"}
     ;;
