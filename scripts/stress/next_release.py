@@ -36,3 +36,5 @@ columns = store.parent / "ostia-core/src/ledger/columns.rs"
 number = max(int(found) for found in re.findall(r"\n\s+(\d+) \w+: ", columns.read_text())) + 1
 line = f'{number} of_the_next_release: u32,\n                    "Always 0.";\n                '
 change(columns, r"(?=38 count: u32,)", line)
+page = store.parent / "ostia-core/src/books/page.rs"
+change(page, r"(?<=\n        LedgerRow \{\n)", "            of_the_next_release: 0,\n")
