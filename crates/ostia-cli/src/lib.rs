@@ -28,6 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Reads the process's arguments, runs the command and returns its exit code. `adapters` are a site's own, known to
 /// every command; pass [`ostia::gateway::Gateway::builder`] if there are none.
 pub fn run(adapters: Builder) -> ExitCode {
+    use_small_pages();
     hardening::keep_memory_private();
     hardening::keep_files_private();
     match Arguments::read(std::env::args_os()) {
@@ -37,6 +38,13 @@ pub fn run(adapters: Builder) -> ExitCode {
         }
         Err(error) => refuse(&error),
     }
+}
+
+/// Huge pages keep memory resident in pieces of 2 MiB, of which most is unused after a burst: a thousand open streams took
+/// 69 MiB with them and 40 without, a thousand idle connections 38 and 19. Programs that this one starts inherit the choice.
+fn use_small_pages() {
+    // A kernel without huge pages refuses.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn perform(command: &commands::Command, setup: &Setup) -> Result<(), Failure> {

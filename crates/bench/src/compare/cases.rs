@@ -12,6 +12,8 @@ use std::time::Duration;
 const CHUNKS: u64 = 64;
 const LONG_CHUNKS: u64 = 1000;
 const AGENT_CHUNKS: u64 = 300;
+/// Between the chunks of a paced stream.
+const PAUSE_MS: u64 = 50;
 /// Chunks of a stream that must stay open, one a second.
 const OPEN_CHUNKS: u64 = 600;
 /// Deferred work (a ledger, a log) counts too, so CPU time is read only after this pause.
@@ -36,6 +38,8 @@ pub enum Name {
     Prompt3400k,
     /// A coding agent's turns, streamed, with the usage chunk asked for
     Agent,
+    /// 1,000 streams at 20 chunks a second
+    Paced,
     #[value(name = "1000")]
     Rate1000,
     #[value(name = "5000")]
@@ -57,9 +61,11 @@ enum Measures {
     Cpu(Metric, Option<Metric>),
     /// Median and 99th percentile of the total latency.
     Latency(Metric, Metric),
+    /// CPU time per request, and the 99th percentile of the time between chunks.
+    Gaps(Metric, Metric),
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     Case {
         name: Name::Plain,
         args: &["-c16"],
@@ -106,6 +112,11 @@ const CASES: [Case; 11] = [
         measures: Measures::Cpu(Metric::Agent, None),
     },
     Case {
+        name: Name::Paced,
+        args: &["-c1000", "--stream"],
+        measures: Measures::Gaps(Metric::Paced, Metric::PacedP99Gap),
+    },
+    Case {
         name: Name::Rate1000,
         args: &["-c32", "--rate=1000"],
         measures: Measures::Latency(Metric::P50At1000, Metric::P99At1000),
@@ -126,12 +137,13 @@ pub async fn round(site: &Site, kinds: &[Kind], results: &mut Results) -> Result
         targets.push((kind, start(site, kind, results).await.map_err(failed)?));
     }
     for case in CASES.iter().filter(|case| site.cases.contains(&case.name)) {
-        let chunks = match case.name {
-            Name::Long => LONG_CHUNKS,
-            Name::Agent => AGENT_CHUNKS,
-            _ => CHUNKS,
+        let (chunks, pause) = match case.name {
+            Name::Long => (LONG_CHUNKS, 0),
+            Name::Agent => (AGENT_CHUNKS, 0),
+            Name::Paced => (CHUNKS, PAUSE_MS),
+            _ => (CHUNKS, 0),
         };
-        site.mock.stream_as(chunks, 0).await?;
+        site.mock.stream_as(chunks, pause).await?;
         for (kind, running) in &targets {
             measure(site, *kind, running, case, results).await?;
         }
@@ -214,16 +226,24 @@ async fn measure(
     let name = format!("{:?}", case.name);
     results.check(kind, &name, &report);
     let requests = report["requests"].as_f64().unwrap_or_default();
+    if let Measures::Cpu(cpu, _) | Measures::Gaps(cpu, _) = &case.measures {
+        tokio::time::sleep(SETTLE).await;
+        let micros = Usage::of(pid)?.since(&before) as f64 / 1e3;
+        if requests > 0.0 {
+            results.add(kind, *cpu, micros / requests);
+        }
+    }
     match &case.measures {
-        Measures::Cpu(cpu, per_second) => {
-            tokio::time::sleep(SETTLE).await;
-            let micros = Usage::of(pid)?.since(&before) as f64 / 1e3;
-            if requests > 0.0 {
-                results.add(kind, *cpu, micros / requests);
-            }
+        Measures::Cpu(_, per_second) => {
             let rate = per_second.zip(report["per_second"].as_f64());
             rate.into_iter()
                 .for_each(|(metric, rate)| results.add(kind, metric, rate));
+        }
+        Measures::Gaps(_, p99) => {
+            let micros = report["gap_us"]["p99"].as_f64();
+            micros
+                .into_iter()
+                .for_each(|micros| results.add(kind, *p99, micros));
         }
         Measures::Latency(p50, p99) => {
             for (metric, share) in [(p50, "p50"), (p99, "p99")] {

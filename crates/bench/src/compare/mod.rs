@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "plain,stream,usage,long,32k,300k,1m,3400k,agent,1000,5000,memory,streams5000"
+        default_value = "plain,stream,usage,long,32k,300k,1m,3400k,agent,paced,1000,5000,memory,streams5000"
     )]
     cases: Vec<cases::Name>,
     #[arg(long, default_value_t = 3)]

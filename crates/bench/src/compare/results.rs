@@ -16,6 +16,8 @@ pub enum Metric {
     Prompt1m,
     Prompt3400k,
     Agent,
+    Paced,
+    PacedP99Gap,
     PerSecond,
     P50At1000,
     P99At1000,

@@ -14,7 +14,7 @@ enum Shows {
     Added(Metric),
 }
 
-const ROWS: [(&str, Shows); 18] = [
+const ROWS: [(&str, Shows); 20] = [
     ("plain, CPU us", Shows::Own(Metric::Plain)),
     ("stream of 64 chunks, CPU us", Shows::Own(Metric::Stream)),
     ("the same, usage asked", Shows::Own(Metric::StreamUsage)),
@@ -32,6 +32,14 @@ const ROWS: [(&str, Shows); 18] = [
     (
         "coding agent's turns (4 connections)",
         Shows::Own(Metric::Agent),
+    ),
+    (
+        "1,000 streams, 20 chunks a second, CPU us a stream",
+        Shows::Own(Metric::Paced),
+    ),
+    (
+        "the same, added to the p99 between chunks, us",
+        Shows::Added(Metric::PacedP99Gap),
     ),
     ("added p50 at 1,000/s, us", Shows::Added(Metric::P50At1000)),
     ("added p99 at 1,000/s, us", Shows::Added(Metric::P99At1000)),
