@@ -143,7 +143,7 @@ class Gateway:
             for line in file:
                 if '"ostia listens"' in line:
                     told = json.loads(line)
-                    return told["listen"], told["admin_listen"]
+                    return told["listen"], told["admin"]
         return None
 
     def stop(self):
