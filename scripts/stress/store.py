@@ -6,7 +6,7 @@
     outage       PostgreSQL is stopped for N seconds (60)
     slow         each statement that writes rows takes 2 s
     full         PostgreSQL says that its disk is full
-    exhausted    all of PostgreSQL's connections are taken, and those of the gateway are cut
+    exhausted    the gateway's connections are cut, and it gets no others: too many are open
     keys         a million keys beside ten, on SQLite and on PostgreSQL, while keys are made
 
 Each case runs the same load before the trouble and during it. Afterwards each answered call must have one row. Everything is
@@ -53,6 +53,9 @@ CREATE TRIGGER trouble BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTI
 FULL = """CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
 CREATE TRIGGER trouble BEFORE INSERT ON ledger FOR EACH STATEMENT EXECUTE FUNCTION trouble()"""
+EXHAUSTED = """ALTER ROLE gateway CONNECTION LIMIT 0;
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gateway'"""
+NOT_EXHAUSTED = "ALTER ROLE gateway CONNECTION LIMIT -1"
 NO_TROUBLE = "DROP TRIGGER trouble ON ledger; DROP FUNCTION trouble()"
 
 
@@ -69,8 +72,6 @@ def wait_for(what, found, seconds=120):
 class Postgres:
     """Runs in a user namespace without a root user if root starts it, because it refuses to run as root."""
 
-    CONNECTIONS = 40
-
     def __init__(self, folder):
         installed = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
         self.bin = installed[-1] if installed else os.path.dirname(shutil.which("initdb"))
@@ -80,10 +81,11 @@ class Postgres:
         subprocess.run([*self.run_as, f"{self.bin}/initdb", *words], check=True, stdout=subprocess.DEVNULL)
         self.log = open(f"{folder}/postgres.log", "w")
         self.start()
-        self.url = f"postgres://ostia@{folder.replace('/', '%2F')}/postgres"
+        self.sql("CREATE ROLE gateway LOGIN; ALTER DATABASE postgres OWNER TO gateway")
+        self.url = f"postgres://gateway@{folder.replace('/', '%2F')}/postgres"
 
     def start(self):
-        words = ["-D", self.data, "-k", self.socket, "-c", "listen_addresses=", "-c", f"max_connections={self.CONNECTIONS}"]
+        words = ["-D", self.data, "-k", self.socket, "-c", "listen_addresses="]
         self.process = subprocess.Popen([*self.run_as, f"{self.bin}/postgres", *words], stderr=self.log)
         ready = [f"{self.bin}/pg_isready", "-q", "-h", self.socket]
         wait_for("PostgreSQL", lambda: subprocess.run(ready, check=False).returncode == 0)
@@ -96,25 +98,6 @@ class Postgres:
     def sql(self, statement):
         words = [f"{self.bin}/psql", "-h", self.socket, "-U", "ostia", "-Atq", "-v", "ON_ERROR_STOP=1", "postgres", "-c", statement]
         return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
-
-    def take_all(self):
-        """Takes every connection, those of the gateway too. Returns what gives them back."""
-        words = [f"{self.bin}/psql", "-h", self.socket, "-U", "ostia", "-Atq", "postgres", "-c", "SELECT pg_sleep(3600)"]
-        taken = []
-        for _ in range(2):
-            taken += [subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(self.CONNECTIONS)]
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query NOT LIKE '%pg_sleep%' AND pid <> pg_backend_pid()")
-            time.sleep(0.5)
-
-        def give_back():
-            for process in taken:
-                process.kill()
-                process.wait()
-            # A server process that sleeps does not notice that its client is gone.
-            wait_for("a connection", lambda: self.sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()"))
-
-        return give_back
 
 
 class Gateway:
@@ -194,10 +177,10 @@ class Run:
             try:
                 self.load(gateway, 3)
                 calm = self.load(gateway, 15)
-                undo = begin(postgres)
+                begin(postgres)
                 during = self.load(gateway, self.args.seconds)
                 said = gateway.database()
-                end(postgres, undo)
+                end(postgres)
                 ids = lambda: postgres.sql("SELECT count(*), count(DISTINCT request_id) FROM ledger WHERE outcome = 'ok'")
                 wanted = f"{self.answered}|{self.answered}"
                 begun = time.monotonic()
@@ -270,12 +253,12 @@ def main():
     parser.add_argument("--keys", type=int, default=1_000_000)
     args = parser.parse_args()
     run = Run(args)
-    statement = lambda text: lambda postgres, *_: postgres.sql(text)
+    statement = lambda text: lambda postgres: postgres.sql(text)
     troubles = {
-        "outage": (Postgres.stop, lambda postgres, _: postgres.start(), "down"),
+        "outage": (Postgres.stop, Postgres.start, "down"),
         "slow": (statement(SLOW), statement(NO_TROUBLE), "up"),
         "full": (statement(FULL), statement(NO_TROUBLE), "down"),
-        "exhausted": (Postgres.take_all, lambda _, give_back: give_back(), "down"),
+        "exhausted": (statement(EXHAUSTED), statement(NOT_EXHAUSTED), "down"),
     }
     for case in args.cases:
         if case in troubles:
