@@ -12,6 +12,8 @@ use ring::digest;
 
 use super::{Authenticator, SignInError, Verified};
 
+/// A database takes a millisecond to answer.
+const STORE_PATIENCE: Duration = Duration::from_millis(250);
 /// The prefix of every key of ours: scanners for leaked secrets can find it, and no token has it.
 pub const KEY_PREFIX: &str = "sk-ostia-";
 /// A revoked key is refused after this long at the latest.
@@ -179,6 +181,10 @@ impl Authenticator for ApiKeys {
 
     fn outage(&self) -> SignInError {
         SignInError::StoreUnavailable
+    }
+
+    fn patience(&self) -> Duration {
+        STORE_PATIENCE
     }
 }
 

@@ -20,6 +20,8 @@ const BAD: usize = 10_000;
 const NEGATIVE_TTL: Duration = Duration::from_secs(10);
 /// How soon a provider that did not answer is asked again, for a caller who may go on meanwhile.
 const RETRY_OUTAGE: Duration = Duration::from_secs(1);
+/// For how long after that callers need not wait for the answer: longer than a query that hangs.
+const HANGING: Duration = Duration::from_secs(10);
 /// Concurrent queries. Providers allow far fewer; the rest wait.
 const FLIGHTS: usize = 4_096;
 
@@ -173,10 +175,10 @@ impl Cache {
         Some(flight)
     }
 
-    /// The result to use while a provider does not answer.
-    pub(super) fn usable(&self, hash: &Hash) -> Option<Arc<Guest>> {
-        let entry = self.good.get(hash)?;
-        (self.clock.now() < entry.usable_until).then(|| Arc::clone(&entry.verified))
+    /// Whether there is a result to use while a provider does not answer.
+    pub(super) fn is_usable(&self, hash: &Hash) -> bool {
+        let entry = self.good.get(hash);
+        entry.is_some_and(|entry| self.clock.now() < entry.usable_until)
     }
 
     fn accept(&self, hash: Hash, verified: Verified) -> Arc<Guest> {
@@ -199,8 +201,8 @@ impl Cache {
         self.bad.insert(hash, (until, error.clone()));
     }
 
-    /// The provider did not answer: callers who may go on do so, and it is asked again soon.
-    fn outlast(&self, hash: Hash) -> Option<Arc<Guest>> {
+    /// The provider did not answer in time: callers who may go on do so, and it is asked again soon, while they go on.
+    pub(super) fn outlast(&self, hash: Hash) -> Option<Arc<Guest>> {
         let entry = self.good.get(&hash)?;
         let now = self.clock.now();
         if now >= entry.usable_until {
@@ -209,7 +211,7 @@ impl Cache {
         let again = (now + RETRY_OUTAGE).min(entry.usable_until);
         let kept = Entry {
             renew_at: again,
-            fresh_until: again.max(entry.fresh_until),
+            fresh_until: (again + HANGING).min(entry.usable_until),
             usable_until: entry.usable_until,
             verified: Arc::clone(&entry.verified),
         };

@@ -120,6 +120,11 @@ pub trait Authenticator: Send + Sync + 'static {
         SignInError::IdentityUnavailable
     }
 
+    /// How long a caller whom it knew before waits for its answer.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
     /// How its provider does, where there is one to ask.
     fn health(&self) -> Option<Health> {
         None
@@ -305,9 +310,13 @@ impl Identify {
             return Err(SignInError::InvalidKey);
         };
         let asking = self.ask_provider(guesser, hash, provider, token);
-        match tokio::time::timeout(PATIENCE, asking).await {
+        let patience = match self.cache.is_usable(&hash) {
+            true => provider.patience(),
+            false => PATIENCE,
+        };
+        match tokio::time::timeout(patience, asking).await {
             Ok(answer) => answer,
-            Err(_) => self.cache.usable(&hash).ok_or_else(|| provider.outage()),
+            Err(_) => self.cache.outlast(hash).ok_or_else(|| provider.outage()),
         }
     }
 

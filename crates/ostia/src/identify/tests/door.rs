@@ -1,6 +1,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -130,6 +131,27 @@ async fn cached_users_outlast_an_outage_and_the_first_call_after_it_succeeds() {
     web.now(by_token);
     assert!(sign_in(&door, "good1").await.is_ok());
     assert!(sign_in(&door, "good2").await.is_ok());
+}
+
+/// Whoever asks first waits for a while, nobody after that. The first answer counts again at once.
+#[tokio::test]
+async fn a_source_that_hangs_holds_up_cached_users_once() {
+    let (web, clock, door) = rig();
+    let door = door.with_max_stale(Duration::from_secs(3_600));
+    assert!(sign_in(&door, "good1").await.is_ok());
+    web.hold();
+    clock.advance(Duration::from_secs(61));
+    assert!(sign_in(&door, "good1").await.is_ok());
+    for _ in 0..10 {
+        clock.advance(Duration::from_secs(1));
+        let at_once = sign_in(&door, "good1").now_or_never();
+        assert!(matches!(at_once, Some(Ok(_))), "{at_once:?}");
+    }
+    assert_eq!(web.count(), 2, "the query that hangs is not repeated");
+    web.now(|_| answer(200, &json!({"active": false})));
+    web.release();
+    settle().await;
+    assert_eq!(sign_in(&door, "good1").await, Err(SignInError::InvalidKey));
 }
 
 /// `auth.max_stale`, to the second.
