@@ -5,7 +5,8 @@ use ostia_core::{Clock, SystemClock};
 
 use super::TARGETS;
 
-/// Executions of each target in CI; `OSTIA_FUZZ_RUNS` asks for more, `OSTIA_FUZZ_SEED` for others.
+/// Executions of each target in CI; `OSTIA_FUZZ_RUNS` asks for more, `OSTIA_FUZZ_SEED` for others, `OSTIA_FUZZ_TARGETS` for some
+/// targets only.
 const RUNS: u64 = 5_000;
 const LONGEST: usize = 16 * 1024;
 /// What these formats are made of.
@@ -123,8 +124,13 @@ fn run(name: &'static str, target: fn(&[u8]), input: &[u8]) {
 fn no_reader_of_foreign_bytes_panics() {
     let runs = number("OSTIA_FUZZ_RUNS", RUNS);
     let mut dice = Dice(number("OSTIA_FUZZ_SEED", 0x9e37_79b9_7f4a_7c15).max(1));
+    let only = std::env::var("OSTIA_FUZZ_TARGETS").unwrap_or_default();
+    let is_wanted = |name: &str| only.is_empty() || only.split(',').any(|one| one == name);
     let mut said = String::new();
     for (name, target) in TARGETS {
+        if !is_wanted(name) {
+            continue;
+        }
         let kept = corpus(name);
         assert!(!kept.is_empty(), "{name} has no inputs in fuzz/corpus");
         let begun = SystemClock.now();
