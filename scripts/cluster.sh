@@ -120,6 +120,8 @@ load() { while [ ! -e "$work/stop" ]; do call "$balancer" "$key"; done; }
 for n in 1 2 3 4; do load >>"$answers.$n" & pids[load$n]=$!; done
 sleep 1
 kill -KILL "${pids[2]}"
+# It holds its journal until it is gone.
+wait "${pids[2]}" || true
 ostia_with_config journal recover "$work/state2/journal"
 replica 2
 
